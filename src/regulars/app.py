@@ -1,0 +1,58 @@
+"""The composition root: from settings to an open store, access and server."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from regulars.access import Access
+from regulars.settings import BadSetting, Settings
+from regulars.store import Backend, Store
+from regulars.store import sqlite as sqlite_store
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def store_path(url: str) -> Path:
+    """The file that a store URL names: `sqlite:///book.db` relative, `sqlite:////var/book.db` absolute."""
+    parts = urlsplit(url)
+    if parts.scheme != "sqlite" or parts.netloc or not parts.path.strip("/"):
+        raise BadSetting(f"Expected a store such as sqlite:///book.db or sqlite:////var/lib/book.db, got {url!r}.")
+    return Path(parts.path.removeprefix("/"))
+
+
+def backend(url: str) -> Backend:
+    return sqlite_store.Sqlite(store_path(url))
+
+
+def migrate(url: str) -> list[int]:
+    """Create or upgrade the store; returns the migrations that were applied."""
+    return sqlite_store.migrate(store_path(url))
+
+
+class App:
+    """An open store and who may use it."""
+
+    def __init__(self, settings: Settings, clock: Clock = utc_now) -> None:
+        self.settings = settings
+        self.store = Store(backend(settings.store), clock)
+        self.access = Access(self.store, timedelta(minutes=settings.token_minutes))
+
+    async def open(self) -> "App":
+        await self.store.open()
+        await self.access.open()
+        return self
+
+    async def close(self) -> None:
+        self.access.close()
+        await self.store.close()
+
+    async def __aenter__(self) -> "App":
+        return await self.open()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()

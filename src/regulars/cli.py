@@ -1,0 +1,545 @@
+"""The command `regulars`: make a book, fill it, serve it, and look after what the API cannot administer."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from enum import Enum
+from functools import update_wrapper
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from regulars import access, customers, sandbox, settings
+from regulars.app import App, migrate
+from regulars.errors import RegularsError
+from regulars.fields import Invalid, Record, fields_of
+from regulars.record import Carrier, Column, Company, Employee, Group, PaymentTerm, Service, Tenant
+from regulars.settings import BadSetting, Settings
+from regulars.store import Actor, Store
+from regulars.store.sqlite import Schema
+
+T = TypeVar("T")
+
+console = Console(stderr=True)
+output = Console()
+
+SAMPLE_CHUNK = 200
+DEMO_USER, DEMO_PASSWORD = "demo@example.com", "demo-regulars"
+DEMO_TENANT = "demo"
+
+
+class Fail(click.ClickException):
+    """A message that says what was wrong and what would be right; exit code 1."""
+
+
+def run(work: Awaitable[T]) -> T:
+    """Run to the end; what the user can do something about becomes a message."""
+
+    async def main() -> T:
+        return await work
+
+    try:
+        return asyncio.run(main())
+    except (RegularsError, BadSetting, Schema) as error:
+        raise Fail(str(error)) from error
+
+
+def load(given: dict[str, Any], config: str | None) -> Settings:
+    try:
+        return settings.load(given, config=config)
+    except BadSetting as error:
+        raise Fail(str(error)) from error
+
+
+def options(*names: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """The options of some settings (none named: of all); the command gets a `Settings`."""
+
+    def decorate(command: Callable[..., T]) -> Callable[..., T]:
+        chosen = [one for one in fields(Settings) if not names or one.name in names]
+
+        def wrapped(config: str | None, **given: Any) -> T:
+            mine = {one.name: given.pop(one.name) for one in chosen}
+            return command(load(mine, config), **given)
+
+        wrapped = update_wrapper(wrapped, command)
+        for one in reversed(chosen):
+            flag = "--" + one.name.replace("_", "-")
+            kind = type(one.default)
+            wrapped = click.option(
+                f"{flag}/--no{flag[1:]}" if kind is bool else flag,
+                one.name,
+                type=None if kind is bool else kind,
+                default=None,
+                help=f"{one.metadata['help']}  [{settings.PREFIX}{one.name.upper()}; default: {one.default!r}]",
+            )(wrapped)
+        return click.option("--config", help="A TOML file with settings.  [REGULARS_CONFIG]")(wrapped)
+
+    return decorate
+
+
+@asynccontextmanager
+async def opened(chosen: Settings) -> AsyncIterator[App]:
+    async with App(chosen) as app:
+        yield app
+
+
+async def tenant_named(store: Store, name: str | None) -> int:
+    """The number of a tenant; without a name that of the first."""
+    known = await store.tenants()
+    if name is None and known:
+        return min(known.values())
+    if name is None or name.lower() not in known:
+        listed = ", ".join(known) or "none yet; make one: regulars init --tenant NAME --user EMAIL"
+        raise Fail(f"There is no tenant {name!r} in this store. Known are: {listed}.")
+    return known[name.lower()]
+
+
+def operator(tenant_id: int, door: str = "cli") -> Actor:
+    return Actor(tenant_id, 0, "operator", door)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(version("regulars"), prog_name="regulars")
+def main() -> None:
+    """The customer book you host yourself, speaking the Sellercloud Customers REST API.
+
+    \b
+    Try it:       regulars demo
+    Set one up:   regulars init --store sqlite:///book.db --tenant acme --user ann@example.com
+                  regulars serve --store sqlite:///book.db
+    """
+
+
+# ---- making, filling, serving
+
+
+def password(confirm: bool = True) -> str:
+    found = os.environ.get("REGULARS_PASSWORD")
+    return found or click.prompt("Password", hide_input=True, confirmation_prompt=confirm, err=True)
+
+
+@main.command()
+@options("store")
+@click.option("--tenant", required=True, help="The tenant's name: the first label of its host, such as tt.")
+@click.option("--user", required=True, help="The e-mail address of its Client Admin.")
+@click.option("--company", default=None, help="The name of its first company.  [default: the tenant's name]")
+def init(chosen: Settings, tenant: str, user: str, company: str | None) -> None:
+    """Create or upgrade a store, a tenant in it, a company, and a Client Admin. Doing it again changes nothing.
+
+    The password comes from REGULARS_PASSWORD or is asked for.
+
+    \b
+    Example:
+      REGULARS_PASSWORD=... regulars init --store sqlite:///book.db --tenant acme --user ann@example.com
+    """
+    run(initialise(chosen, tenant, user, company or tenant))
+
+
+async def initialise(chosen: Settings, tenant: str, user: str, company: str, secret: str | None = None) -> None:
+    tenant = tenant.lower()
+    if not tenant.isascii() or not tenant.replace("-", "").isalnum() or len(tenant) > 63:
+        raise Fail(f"Expected a tenant name of letters, digits and hyphens, as in a host name; got {tenant!r}.")
+    applied = migrate(chosen.store)
+    console.print(f"Store {chosen.store}: " + (f"applied migration {applied[-1]}" if applied else "up to date"))
+    async with opened(chosen) as app:
+        known = await app.store.tenants()
+        tenant_id = known.get(tenant) or max(known.values(), default=0) + 1
+        actor = operator(tenant_id)
+        if tenant not in known:
+            await app.store.run(actor, access.put_tenant, tenant)
+        book = await app.store.book(tenant_id)
+        if not book.all(Company):
+            await app.store.run(actor, access.put_company, company)
+        if not any(one.email.lower() == user.lower() for one in book.all(Employee)):
+            hashed = await app.access.hash(secret or password())
+            await app.store.run(actor, access.put_employee, user, password_hash=hashed, is_admin=True)
+    console.print(f"Tenant {tenant}, Client Admin {user}. Next: regulars serve --store {chosen.store}")
+
+
+@main.command()
+@options("store")
+@click.option("--tenant", default=None, help="Which tenant.  [default: the first]")
+@click.option("--customers", "count", default=1000, show_default=True, help="How many customers.")
+@click.option("--seed", default=1, show_default=True, help="The same seed makes the same customers.")
+def sample(chosen: Settings, tenant: str | None, count: int, seed: int) -> None:
+    """Fill a tenant with believable customers: retail and wholesale, from many countries.
+
+    \b
+    Example:
+      regulars sample --store sqlite:///book.db --customers 100000 --seed 7
+    """
+    run(fill(chosen, tenant, count, seed))
+
+
+async def fill(chosen: Settings, tenant: str | None, count: int, seed: int) -> None:
+    async with opened(chosen) as app:
+        actor = operator(await tenant_named(app.store, tenant), "sample")
+        await app.store.run(actor, access.put_reference, sandbox.reference(actor.tenant_id))
+        with progress() as bar:
+            task = bar.add_task("customers", total=count)
+            waiting: list[asyncio.Future[int]] = []
+            chunk: list[Any] = []
+            for number, customer in enumerate(sandbox.customers(actor.tenant_id, count, seed), 1):
+                chunk.append(customer)
+                if len(chunk) == SAMPLE_CHUNK or number == count:
+                    waiting.append(app.store.run(actor, customers.load, chunk))
+                    chunk = []
+                    if len(waiting) >= 8 or number == count:
+                        for one in waiting:
+                            bar.advance(task, await one)
+                        waiting = []
+    console.print(f"{count:,} customers added. Next: regulars serve --store {chosen.store}")
+
+
+def progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
+    )
+
+
+@main.command()
+@options()
+def serve(chosen: Settings) -> None:
+    """Serve the API. Stops gracefully on SIGTERM or Ctrl-C: what was accepted is finished.
+
+    \b
+    Examples:
+      regulars serve --store sqlite:///book.db --host 0.0.0.0 --port 8080
+      REGULARS_STORE=sqlite:////var/lib/regulars/book.db regulars serve --log-format json
+    """
+    start(chosen)
+
+
+def start(chosen: Settings) -> None:
+    from regulars.http.server import run as run_server
+
+    async def check() -> None:
+        async with opened(chosen):
+            pass
+
+    run(check())
+    run_server(chosen)
+
+
+@main.command()
+@click.option("--port", default=8080, show_default=True, help="The port to listen on.")
+@click.option("--customers", "count", default=1000, show_default=True, help="How many sample customers.")
+@click.option("--folder", default="regulars-demo", show_default=True, help="Where the demo's book is kept.")
+@click.option("--quirks", is_flag=True, help="Answer as the live service does where it differs from good HTTP.")
+def demo(port: int, count: int, folder: str, quirks: bool) -> None:
+    """Try it: a book with sample customers, a server, and lines to paste.
+
+    \b
+    Example:
+      regulars demo --port 9000
+    """
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    chosen = load({"store": f"sqlite:///{place / 'book.db'}", "port": port}, None)
+    fresh = not (place / "book.db").exists()
+    run(initialise(chosen, DEMO_TENANT, DEMO_USER, "Demo Company", DEMO_PASSWORD))
+    if fresh:
+        run(fill(chosen, DEMO_TENANT, count, 1))
+    run(change_tenant(chosen, DEMO_TENANT, {"quirks": quirks}))
+    output.print(demo_text(port), highlight=False, soft_wrap=True, markup=False)
+    start(chosen)
+
+
+def demo_text(port: int) -> str:
+    base = f"http://127.0.0.1:{port}/rest/api"
+    login = f'{{"Username": "{DEMO_USER}", "Password": "{DEMO_PASSWORD}"}}'
+    return f"""
+Regulars is at http://127.0.0.1:{port} · documentation: http://127.0.0.1:{port}/swagger
+Log in as {DEMO_USER} with the password {DEMO_PASSWORD}. In another terminal:
+
+TOKEN=$(curl -s {base}/token -H 'Content-Type: application/json' \\
+  -d '{login}' | sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/')
+
+curl -i -X PUT {base}/Customers/1 -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \\
+  -d '{{"Name": "Ada Lovelace", "Phone1": "+1 555 0100", "Rating": "Very_Satisfied"}}'
+
+curl -s {base}/Customers/1 -H "Authorization: Bearer $TOKEN"
+
+Stop with Ctrl-C.
+"""
+
+
+# ---- looking after a tenant
+
+
+@dataclass(frozen=True)
+class Entity:
+    """A kind of record that `regulars NAME list|add|set` administers, and the fields that can be given."""
+
+    record: type[Record]
+    plural: str
+    example: str
+    hidden: tuple[str, ...] = ("tenant_id", "id")
+
+
+ENTITIES = {
+    "company": Entity(Company, "companies", '--name "Acme Ltd" --allow-shipping-unpaid-orders'),
+    "group": Entity(Group, "groups", "--name VIP"),
+    "column": Entity(Column, "custom columns", '--name Tier --choices "Gold,Silver" --data-type String'),
+    "term": Entity(PaymentTerm, "payment terms", '--name "Net 30"'),
+    "carrier": Entity(Carrier, "shipping carriers", "--name UPS"),
+    "service": Entity(Service, "shipping services", '--carrier-id 1 --name "UPS Ground"'),
+}
+EMPLOYEE_HIDDEN = ("tenant_id", "id", "email", "password_hash", "token_epoch")
+
+
+def field_options(record: type[Record], hidden: tuple[str, ...]) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """An option for each field of a record."""
+
+    def decorate(command: Callable[..., T]) -> Callable[..., T]:
+        for name, spec in reversed(fields_of(record).items()):
+            if name not in hidden:
+                flag = "--" + name.replace("_", "-")
+                flag = f"{flag}/--no{flag[1:]}" if spec.type is bool else flag
+                kind = None if spec.type is bool else int if spec.type is int else str
+                command = click.option(flag, name, type=kind, default=None, help=spec.doc)(command)
+        return command
+
+    return decorate
+
+
+def values_of(record: type[Record], given: dict[str, Any]) -> dict[str, Any]:
+    """The given options as values of the record's fields."""
+    found = {}
+    for name, value in given.items():
+        if value is None:
+            continue
+        spec = fields_of(record)[name]
+        try:
+            if spec.type == tuple[str, ...]:
+                value = [part.strip() for part in value.split(",") if part.strip()]
+            found[name] = spec.convert(value)
+        except Invalid as error:
+            raise Fail(f"--{name.replace('_', '-')}: {error}") from error
+    return found
+
+
+def show(records: list[Any], hidden: tuple[str, ...]) -> None:
+    """Records as a table; tab-separated when the output is not a terminal."""
+    if not records:
+        console.print("None yet.")
+        return
+    names = [name for name in fields_of(type(records[0])) if name not in hidden or name in ("id", "email")]
+    rows = [[text(getattr(one, name)) for name in names] for one in records]
+    if not output.is_terminal:
+        for row in [names, *rows]:
+            click.echo("\t".join(row))
+        return
+    table = Table(*names)
+    for row in rows:
+        table.add_row(*row)
+    output.print(table)
+
+
+def text(value: Any) -> str:
+    if isinstance(value, Enum):
+        return value.name
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def tenant_option(command: Callable[..., T]) -> Callable[..., T]:
+    return click.option("--tenant", default=None, help="Which tenant.  [default: the first]")(command)
+
+
+async def list_records(chosen: Settings, tenant: str | None, record: type[Record]) -> list[Any]:
+    async with opened(chosen) as app:
+        return list((await app.store.book(await tenant_named(app.store, tenant))).all(record))
+
+
+async def save_record(
+    chosen: Settings, tenant: str | None, record: type[Record], number: int | None, given: dict[str, Any]
+) -> Any:
+    async with opened(chosen) as app:
+        actor = operator(await tenant_named(app.store, tenant))
+        return await app.store.run(actor, access.put_record, record, number, values_of(record, given))
+
+
+def entity_commands(name: str, entity: Entity) -> None:
+    """The commands `regulars NAME list`, `add` and `set`."""
+
+    @main.group(name, help=f"The tenant's {entity.plural}.")
+    def group() -> None: ...
+
+    @group.command("list", help=f"List the {entity.plural}.\n\n\b\nExample:\n  regulars {name} list")
+    @options("store")
+    @tenant_option
+    def list_(chosen: Settings, tenant: str | None) -> None:
+        show(run(list_records(chosen, tenant, entity.record)), ("tenant_id",))
+
+    @group.command("add", help=f"Add one.\n\n\b\nExample:\n  regulars {name} add {entity.example}")
+    @options("store")
+    @tenant_option
+    @field_options(entity.record, entity.hidden)
+    def add(chosen: Settings, tenant: str | None, **given: Any) -> None:
+        show([run(save_record(chosen, tenant, entity.record, None, given))], ("tenant_id",))
+
+    @group.command("set", help=f"Change one.\n\n\b\nExample:\n  regulars {name} set 1 {entity.example}")
+    @options("store")
+    @tenant_option
+    @click.argument("number", type=int)
+    @field_options(entity.record, entity.hidden)
+    def set_(chosen: Settings, tenant: str | None, number: int, **given: Any) -> None:
+        show([run(save_record(chosen, tenant, entity.record, number, given))], ("tenant_id",))
+
+
+for _name, _entity in ENTITIES.items():
+    entity_commands(_name, _entity)
+
+
+@main.group()
+def employee() -> None:
+    """The tenant's employees: users of the API, and account managers."""
+
+
+@employee.command("list")
+@options("store")
+@tenant_option
+def employee_list(chosen: Settings, tenant: str | None) -> None:
+    """List the employees.
+
+    \b
+    Example:
+      regulars employee list --store sqlite:///book.db
+    """
+    show(run(list_records(chosen, tenant, Employee)), EMPLOYEE_HIDDEN)
+
+
+@employee.command("add")
+@options("store")
+@tenant_option
+@click.argument("email")
+@field_options(Employee, EMPLOYEE_HIDDEN)
+def employee_add(chosen: Settings, tenant: str | None, email: str, **given: Any) -> None:
+    """Add an employee; the password comes from REGULARS_PASSWORD or is asked for.
+
+    \b
+    Example:
+      regulars employee add shop@example.com --name "Web shop" --no-can-delete
+    """
+    show([run(save_employee(chosen, tenant, email, given, True, new=True))], EMPLOYEE_HIDDEN)
+
+
+@employee.command("set")
+@options("store")
+@tenant_option
+@click.argument("email")
+@click.option("--password", "new_password", is_flag=True, help="Ask for a new password; ends the employee's tokens.")
+@field_options(Employee, EMPLOYEE_HIDDEN)
+def employee_set(chosen: Settings, tenant: str | None, email: str, new_password: bool, **given: Any) -> None:
+    """Change an employee. Disabling one, or a new password, ends the tokens at once.
+
+    \b
+    Examples:
+      regulars employee set shop@example.com --no-enabled
+      regulars employee set shop@example.com --password
+    """
+    show([run(save_employee(chosen, tenant, email, given, new_password, new=False))], EMPLOYEE_HIDDEN)
+
+
+async def save_employee(
+    chosen: Settings, tenant: str | None, email: str, given: dict[str, Any], with_password: bool, *, new: bool
+) -> Any:
+    async with opened(chosen) as app:
+        actor = operator(await tenant_named(app.store, tenant))
+        known = [one.email.lower() for one in (await app.store.book(actor.tenant_id)).all(Employee)]
+        if new == (email.lower() in known):
+            raise Fail(f"There is {'already an' if new else 'no'} employee {email}; see: regulars employee list")
+        values = values_of(Employee, given)
+        if with_password:
+            values["password_hash"] = await app.access.hash(password())
+        return await app.store.run(actor, access.put_employee, email, **values)
+
+
+@main.group()
+def setting() -> None:
+    """The tenant's settings: the rules that its customers keep."""
+
+
+@setting.command("list")
+@options("store")
+@tenant_option
+def setting_list(chosen: Settings, tenant: str | None) -> None:
+    """List the settings.
+
+    \b
+    Example:
+      regulars setting list
+    """
+    show_settings(run(list_records(chosen, tenant, Tenant))[0])
+
+
+@setting.command("set")
+@options("store")
+@tenant_option
+@click.argument("name", type=click.Choice([name for name, spec in fields_of(Tenant).items() if spec.type is bool]))
+@click.argument("value", type=bool)
+def setting_set(chosen: Settings, tenant: str | None, name: str, value: bool) -> None:
+    """Change a setting.
+
+    \b
+    Example:
+      regulars setting set require_business_name true
+    """
+    show_settings(run(change_tenant(chosen, tenant, {name: value})))
+
+
+async def change_tenant(chosen: Settings, tenant: str | None, values: dict[str, Any]) -> Any:
+    async with opened(chosen) as app:
+        actor = operator(await tenant_named(app.store, tenant))
+        return await app.store.run(actor, access.put_record, Tenant, actor.tenant_id, values)
+
+
+def show_settings(tenant: Tenant) -> None:
+    for name, spec in fields_of(Tenant).items():
+        if spec.type is bool:
+            output.print(f"{name} = {str(getattr(tenant, name)).lower()}", f"  # {spec.doc}", highlight=False, soft_wrap=True)
+
+
+@main.command()
+@options("store")
+@tenant_option
+@click.argument("customer_id", type=int)
+@click.option("--limit", default=100, show_default=True, help="At most so many, newest first.")
+def changes(chosen: Settings, tenant: str | None, customer_id: int, limit: int) -> None:
+    """Show who changed what of a customer, when, and from which value; newest first.
+
+    \b
+    Example:
+      regulars changes 1042
+    """
+
+    async def read() -> list[Any]:
+        async with opened(chosen) as app:
+            return await app.store.changes(await tenant_named(app.store, tenant), customer_id, limit)
+
+    found = run(read())
+    if not found:
+        raise Fail(f"Customer {customer_id} has no history here. Is the number right, and --tenant?")
+    table = Table("version", "when (UTC)", "who", "door", "member", "old", "new")
+    for change in found:
+        head = [str(change.version), change.at.strftime("%Y-%m-%d %H:%M:%S"), change.employee, change.door]
+        for member, (old, new) in msgspec.json.Decoder(float_hook=Decimal).decode(change.fields).items():
+            row = [*head, member, plain(old), plain(new)]
+            click.echo("\t".join(row)) if not output.is_terminal else table.add_row(*row)
+            head = [""] * 4 if output.is_terminal else head
+    if output.is_terminal:
+        output.print(table)
+
+
+def plain(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value, enc_hook=str).decode()
+

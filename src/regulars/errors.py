@@ -1,0 +1,80 @@
+"""What can go wrong, each with a stable code that every door (HTTP, CLI, client) translates in one place."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+
+class RegularsError(Exception):
+    """The root of the tree; `code` is stable and part of the public interface.
+
+    RegularsError
+    ├── Unauthenticated   no credential, or one that is not (or no longer) good
+    ├── Denied            the caller may not do this
+    ├── NotFound          no such record in this tenant
+    ├── Refused           the request breaks the contract or a business rule
+    ├── Conflict          a precondition failed: somebody else was first
+    ├── TooMany           slow down
+    └── Unavailable       the store cannot take this now; nothing is promised
+    """
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class Unauthenticated(RegularsError):
+    code = "unauthenticated"
+
+
+class Denied(RegularsError):
+    code = "denied"
+
+
+class NotFound(RegularsError):
+    code = "not_found"
+
+
+class Refused(RegularsError):
+    """`problems` maps a member (as the declaration spells it) to the reasons why it was refused."""
+
+    code = "refused"
+
+    def __init__(self, problems: Mapping[str, list[str]], message: str = "The request is invalid.") -> None:
+        super().__init__(message)
+        self.problems = dict(problems)
+
+    def __str__(self) -> str:
+        reasons = "; ".join(f"{member}: {' '.join(why)}" for member, why in self.problems.items())
+        return f"{self.message} {reasons}".strip()
+
+
+class Conflict(RegularsError):
+    """`version` is the one the record has now."""
+
+    code = "conflict"
+
+    def __init__(self, message: str, version: int) -> None:
+        super().__init__(message)
+        self.version = version
+
+
+class TooMany(RegularsError):
+    """`retry_after` is in seconds."""
+
+    code = "too_many"
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Unavailable(RegularsError):
+    """`retry_after` is in seconds; whether a write took effect is not known."""
+
+    code = "unavailable"
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after

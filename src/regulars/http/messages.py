@@ -1,0 +1,185 @@
+"""A request as the handlers see it, a response as they give it, and how errors are written (contract §5)."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qsl, quote
+
+from regulars.access import Caller
+from regulars.errors import (
+    Conflict,
+    Denied,
+    NotFound,
+    Refused,
+    RegularsError,
+    TooMany,
+    Unauthenticated,
+    Unavailable,
+)
+from regulars.wire import Reading, encode
+
+JSON = b"application/json; charset=utf-8"
+PROBLEM = b"application/problem+json"
+
+
+@dataclass(slots=True)
+class Response:
+    """Status, body and headers; `Content-Type` and `Content-Length` are added."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    kind: bytes = JSON
+
+
+@dataclass(slots=True)
+class Request:
+    """One call: who makes it, on what, with which body."""
+
+    method: str
+    path: str
+    query: bytes
+    headers: Mapping[bytes, bytes]
+    client: str
+    request_id: str
+    parameter: str = ""
+    tenant_id: int | None = None
+    """The tenant that the host names, if it names one."""
+    body: bytes = b""
+    caller: Caller | None = None
+    quirks: bool = False
+    spelt: dict[str, str] = field(default_factory=dict)
+
+    def header(self, name: bytes) -> str:
+        return self.headers.get(name, b"").decode("latin-1")
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """The query parameters; raises `Refused` when they are not UTF-8 or too many."""
+        try:
+            return parse_qsl(self.query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=2000)
+        except ValueError as error:
+            raise Refused({"query": [f"Expected percent-encoded UTF-8 parameters: {error}"]}) from error
+
+    def prefers(self, preference: str) -> bool:
+        """Whether `Prefer` (RFC 7240) asks for this."""
+        prefer = self.headers.get(b"prefer")
+        if not prefer:
+            return False
+        wanted = [re.sub(r'[\s"]', "", part.partition(";")[0]).lower() for part in prefer.decode("latin-1").split(",")]
+        return preference in wanted
+
+    def expected_versions(self) -> frozenset[int] | None:
+        """The versions that `If-Match` allows: None for any. What is no strong integer tag never matches."""
+        header = self.headers.get(b"if-match")
+        if header is None or header.strip() == b"*":
+            return None
+        return frozenset(int(tag) for tag in re.findall(r'(?<!W/)"(\d{1,18})"', header.decode("latin-1")))
+
+
+def etag(version: int) -> tuple[bytes, bytes]:
+    return b"etag", b'"%d"' % version
+
+
+def ignored_members(reading: Reading) -> list[tuple[bytes, bytes]]:
+    """The header that names the members which nothing was done with."""
+    if not reading.ignored:
+        return []
+    names = [quote(name[:60], safe="[]._-") for name in reading.ignored[:20]]
+    return [(b"ignored-members", ", ".join(names).encode())]
+
+
+# ---- errors
+
+
+STATUS: dict[type[RegularsError], int] = {
+    Refused: 400,
+    Unauthenticated: 401,
+    Denied: 403,
+    NotFound: 404,
+    Conflict: 412,
+    TooMany: 429,
+    Unavailable: 503,
+}
+
+QUIRKS: dict[type[RegularsError], int] = {
+    NotFound: 500,
+    TooMany: 409,
+}
+"""What the live service was seen to answer where it differs from good HTTP (contract §5)."""
+
+
+class HttpError(RegularsError):
+    """What only HTTP knows: a route, a method, a media type, a size."""
+
+    code = "http"
+
+    def __init__(self, status: int, message: str, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = headers or []
+
+
+def spelt_as(member: str, spelt: Mapping[str, str]) -> str:
+    """A member, or a path that begins with one, as the client spelt it."""
+    if member in spelt:
+        return spelt[member]
+    head, dot, key = member.rpartition(".")
+    if dot and head in spelt:
+        return f"{spelt[head]}.{key}"
+    base, bracket, rest = member.partition("[")
+    return spelt.get(base, base) + bracket + rest
+
+
+def error_response(error: BaseException, request: Request) -> Response:
+    """Any error as the contract writes it; as a problem (RFC 9457) for clients that accept those."""
+    status, headers = 500, []
+    body: Any = {"Message": "An error has occurred."}
+    extra: dict[str, Any] = {}
+    if isinstance(error, HttpError):
+        status, headers, body = error.status, error.headers, {"Message": error.message}
+    elif isinstance(error, RegularsError):
+        status = (QUIRKS if request.quirks else {}).get(type(error), STATUS[type(error)])
+        body = {"Message": error.message}
+    match error:
+        case Refused():
+            extra = {"ModelState": {spelt_as(name, request.spelt): why for name, why in error.problems.items()}}
+            body |= extra
+        case Unauthenticated():
+            challenge = ' error="invalid_token"' if b"authorization" in request.headers else ""
+            headers = [(b"www-authenticate", f'Bearer realm="regulars"{"," if challenge else ""}{challenge}'.encode())]
+        case NotFound():
+            body = error.message
+        case Conflict():
+            headers = [etag(error.version)]
+        case TooMany():
+            until = datetime.now(UTC) + timedelta(seconds=error.retry_after)
+            body = {"Error": "Too many requests.", "RateLimitResetTime": instant(until)}
+            headers = [retry_after(error.retry_after)]
+        case Unavailable():
+            headers = [retry_after(error.retry_after)]
+    if "application/problem+json" in request.header(b"accept"):
+        code = error.code if isinstance(error, RegularsError) else "error"
+        detail = error.message if isinstance(error, RegularsError) else "An error has occurred."
+        problem = {
+            "type": f"urn:regulars:{code}",
+            "title": HTTPStatus(status).phrase,
+            "status": status,
+            "detail": detail,
+            "instance": f"urn:request:{request.request_id}",
+            "errors": [{"member": name, "detail": text} for name, why in extra.get("ModelState", {}).items() for text in why],
+        }
+        return Response(status, encode(problem), headers, PROBLEM)
+    return Response(status, encode(body), headers)
+
+
+def retry_after(seconds: float) -> tuple[bytes, bytes]:
+    return b"retry-after", str(max(1, math.ceil(seconds))).encode()
+
+
+def instant(moment: datetime) -> str:
+    """UTC with seven fraction digits, as the vendor writes it (contract §2)."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f") + "0Z"

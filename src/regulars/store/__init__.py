@@ -1,0 +1,556 @@
+"""The store: commands go in, records come out, and a result is given only when it is on disk.
+
+Commands queue up while the previous batch is being committed; the next batch runs them all in order, writes what
+they changed in bulk, commits once, and then answers every caller (design §1).
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+import msgspec
+
+from regulars import search
+from regulars.errors import NotFound, Refused, RegularsError, Unavailable
+from regulars.fields import Record, differing, fields_of
+from regulars.record import REFERENCE, Change, Customer
+from regulars.search import Filter
+from regulars.store.statements import Row
+
+log = logging.getLogger("regulars.store")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+R = TypeVar("R", bound=Record)
+
+Key = tuple[type[Record], int, int]
+"""(record type, tenant, id)"""
+TermKey = tuple[int, str]
+"""(tenant, term)"""
+
+MOST_IN_BATCH = 256
+MOST_WAITING = 4096
+
+NEXT_CHANGE, TOTAL_CUSTOMERS = "changes", "customers.count"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who does something: in which tenant, as whom, through which door, by which request."""
+
+    tenant_id: int
+    employee_id: int = 0
+    employee: str = ""
+    door: str = "api"
+    request_id: str = ""
+
+
+class Missing(Exception):
+    """A command asked for what is not in memory yet; the store loads it and calls the command again."""
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a batch writes: rows to insert and update by record type, terms, counters."""
+
+    inserts: dict[type[Record], list[Record]] = field(default_factory=dict)
+    updates: dict[type[Record], list[Record]] = field(default_factory=dict)
+    terms_removed: list[tuple[int, str, int]] = field(default_factory=list)
+    terms_added: list[tuple[int, str, int]] = field(default_factory=list)
+    counters: list[tuple[int, str, int]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list and the exact number of all that match."""
+
+    customers: list[Customer]
+    total: int
+
+
+class Backend(Protocol):
+    """What a database must do for the store. Every error of the database arrives here as `Unavailable`, or as
+    `Clash` when a row's own constraint refused it."""
+
+    async def open(self) -> None: ...
+    async def close(self) -> None: ...
+    async def begin(self) -> bool:
+        """Start a batch; true when somebody else may have written since the last one."""
+        ...
+
+    async def load(self, kind: type[Record], keys: Sequence[tuple[int, int]]) -> list[Any]: ...
+    async def holders(self, keys: Sequence[TermKey]) -> list[tuple[int, str, int]]: ...
+    async def counters(self, tenant_id: int) -> dict[str, int]: ...
+    async def reference(self, tenant_id: int) -> list[Record]: ...
+    async def commit(self, plan: Plan) -> None: ...
+    async def rollback(self) -> None: ...
+
+    async def revision(self) -> int:
+        """A number that changes when any reference record changes, whoever changed it."""
+        ...
+
+    async def read(self, kind: type[R], tenant_id: int, record_id: int) -> R | None: ...
+    async def read_reference(self, tenant_id: int) -> list[Record]: ...
+    async def read_tenants(self) -> list[tuple[int, str]]: ...
+    async def read_changes(self, tenant_id: int, customer_id: int, limit: int) -> list[Change]: ...
+    async def find(self, tenant_id: int, filters: Sequence[Filter], limit: int, offset: int) -> Page: ...
+    async def secret(self, name: str, value: str) -> str:
+        """The stored secret of this name; `value` is stored first when there is none."""
+        ...
+
+    async def writable(self) -> None:
+        """Raise `Unavailable` when the database could not take a write now."""
+        ...
+
+
+class Clash(Exception):
+    """A constraint of the database refused a row of the batch."""
+
+
+class Book:
+    """One tenant's reference records, by type and id."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self.records: dict[type[Record], dict[int, Any]] = {kind: {} for kind in REFERENCE}
+        for record in records:
+            self.records[type(record)][record.id] = record  # type: ignore[attr-defined]
+
+    def get(self, kind: type[R], record_id: int) -> R | None:
+        return self.records[kind].get(record_id)
+
+    def all(self, kind: type[R]) -> list[R]:
+        return list(self.records[kind].values())
+
+
+class Tx:
+    """One tenant, one actor, one moment: all that a command can see and do. It never waits and never commits."""
+
+    __slots__ = ("_batch", "_writes", "_counters", "_changes", "actor", "now", "tenant_id")
+
+    def __init__(self, batch: "Batch", actor: Actor, now: datetime) -> None:
+        self._batch = batch
+        self._writes: dict[Key, Any] = {}
+        self._counters: dict[tuple[int, str], int] = {}
+        self._changes: list[Change] = []
+        self.actor = actor
+        self.tenant_id = actor.tenant_id
+        self.now = now
+
+    def find(self, kind: type[R], record_id: int) -> R | None:
+        """The record, as earlier commands of the batch left it; None when there is none."""
+        key: Key = (kind, self.tenant_id, record_id)
+        if key in self._writes:
+            return self._writes[key]  # type: ignore[no-any-return]
+        return self._batch.find(key)  # type: ignore[no-any-return]
+
+    def get(self, kind: type[R], record_id: int) -> R:
+        """The record; raises `NotFound` when there is none."""
+        record = self.find(kind, record_id)
+        if record is None:
+            raise NotFound(f"Could not find or load record with ID {record_id}!")
+        return record
+
+    def find_many(self, kind: type[R], ids: Iterable[int]) -> dict[int, R | None]:
+        """Several records at once, so that all that is missing is loaded together."""
+        found, waiting = {}, False
+        for number in ids:
+            try:
+                found[number] = self.find(kind, number)
+            except Missing:
+                waiting = True
+        if waiting:
+            raise Missing
+        return found
+
+    def all(self, kind: type[R]) -> list[R]:
+        """All reference records of one type, ascending by id."""
+        records = dict(self._batch.all(kind, self.tenant_id))
+        records.update({key[2]: one for key, one in self._writes.items() if key[0] is kind})
+        return [records[number] for number in sorted(records)]
+
+    def holders(self, term: str) -> set[int]:
+        """The ids of the customers that are filed under a term (see `search`)."""
+        ids = self._batch.holders((self.tenant_id, term))
+        for (kind, _, number), record in self._writes.items():
+            if kind is Customer:
+                (ids.add if term in search.terms(record, term[0]) else ids.discard)(number)
+        return ids
+
+    def next_id(self, name: str) -> int:
+        """The next number of a counter of this tenant; counters start at 1."""
+        return self.count(name, 1)
+
+    def count(self, name: str, by: int) -> int:
+        """Move a counter of this tenant and return where it stands."""
+        key = (self.tenant_id, name)
+        value = self._counters.get(key)
+        if value is None:
+            value = self._batch.counter(key)
+        self._counters[key] = value + by
+        return value + by
+
+    def put(self, after: R, *, new: bool = False) -> R:
+        """Write a record; one that is as it was is not written. A customer gets its new version, its time of change
+        and one row in `changes`. `new` says that its id was just given by `next_id`, so that nothing need be read.
+        Returns the record as it will be stored."""
+        before = None if new else self.find(type(after), after.id)  # type: ignore[attr-defined]
+        if isinstance(after, Customer):
+            after = self._put_customer(before, after)  # type: ignore[arg-type, assignment]
+        if before is after or before == after:
+            return before  # type: ignore[return-value]
+        self._writes[type(after), self.tenant_id, after.id] = after  # type: ignore[attr-defined]
+        return after
+
+    def _put_customer(self, before: Customer | None, after: Customer) -> Customer:
+        names = differing(before or BLANK, after)
+        if before is not None and UNTRACKED.issuperset(names):
+            return before
+        version = before.version + 1 if before else 1
+        created = before.created_on if before else (after.created_on if after.created_on > BLANK.created_on else self.now)
+        modified = max(self.now, created) if before else created
+        change_id = self.next_id(NEXT_CHANGE)
+        after = msgspec.structs.replace(
+            after, version=version, modified_on=modified, created_on=created, change_id=change_id
+        )
+        if before is None:
+            self.count(TOTAL_CUSTOMERS, 1)
+        self._changes.append(
+            Change(
+                tenant_id=self.tenant_id,
+                id=change_id,
+                previous_id=before.change_id if before else 0,
+                customer_id=after.id,
+                version=version,
+                at=self.now,
+                employee_id=self.actor.employee_id,
+                employee=self.actor.employee,
+                door=self.actor.door,
+                request_id=self.actor.request_id,
+                kind="updated" if before else "created",
+                fields=describe(before or BLANK, after, names),
+            )
+        )
+        return after
+
+
+BLANK = Customer(tenant_id=0, id=0)
+UNTRACKED = frozenset({"tenant_id", "id", "version", "change_id", "created_on", "modified_on"})
+MEMBERS = {name: spec.member for name, spec in fields_of(Customer).items()}
+_json = msgspec.json.Encoder(decimal_format="number")
+
+
+def describe(before: Customer, after: Customer, names: Iterable[str]) -> str:
+    """JSON of what changed: member → [old, new]; addresses and custom values one by one, as `Addresses[7]`."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for name in names:
+        old, new = getattr(before, name), getattr(after, name)
+        if name in UNTRACKED:
+            continue
+        if name in ("addresses", "custom_values"):
+            olds = {one.id: one for one in old} if name == "addresses" else old
+            news = {one.id: one for one in new} if name == "addresses" else new
+            for number in sorted({**olds, **news}):
+                if olds.get(number) != news.get(number):
+                    found[f"{MEMBERS[name]}[{number}]"] = (olds.get(number), news.get(number))
+        else:
+            found[MEMBERS[name]] = (old, new)
+    return _json.encode(found).decode()
+
+
+@dataclass(slots=True)
+class Item:
+    """One waiting command."""
+
+    command: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    actor: Actor
+    future: "asyncio.Future[Any]"
+    result: Any = None
+    error: BaseException | None = None
+
+
+class Batch:
+    """The memory of one batch: what was loaded, and what its commands have done so far."""
+
+    def __init__(self, books: dict[int, Book], counters: dict[int, dict[str, int]]) -> None:
+        self.books = books
+        self.known_counters = counters
+        self.loaded: dict[Key, Any] = {}
+        self.loaded_holders: dict[TermKey, set[int]] = {}
+        self.missing: set[Key] = set()
+        self.missing_terms: set[TermKey] = set()
+        self.missing_books: set[int] = set()
+        self.missing_counters: set[int] = set()
+        self.reset()
+
+    def reset(self) -> None:
+        self.current: dict[Key, Any] = {}
+        self.counters: dict[tuple[int, str], int] = {}
+        self.changes: list[Change] = []
+
+    def find(self, key: Key) -> Any:
+        if key in self.current:
+            return self.current[key]
+        if key[0] in REFERENCE:
+            return self.book(key[1]).get(key[0], key[2])
+        if key not in self.loaded:
+            self.missing.add(key)
+            raise Missing
+        return self.loaded[key]
+
+    def book(self, tenant_id: int) -> Book:
+        if tenant_id not in self.books:
+            self.missing_books.add(tenant_id)
+            raise Missing
+        return self.books[tenant_id]
+
+    def all(self, kind: type[Record], tenant_id: int) -> dict[int, Any]:
+        records = dict(self.book(tenant_id).records[kind])
+        records.update({key[2]: one for key, one in self.current.items() if key[:2] == (kind, tenant_id)})
+        return records
+
+    def holders(self, key: TermKey) -> set[int]:
+        if key not in self.loaded_holders:
+            self.missing_terms.add(key)
+            raise Missing
+        ids = set(self.loaded_holders[key])
+        for (kind, tenant_id, number), record in self.current.items():
+            if kind is Customer and tenant_id == key[0]:
+                (ids.add if key[1] in search.terms(record, key[1][0]) else ids.discard)(number)
+        return ids
+
+    def counter(self, key: tuple[int, str]) -> int:
+        if key in self.counters:
+            return self.counters[key]
+        if key[0] not in self.known_counters:
+            self.missing_counters.add(key[0])
+            raise Missing
+        return self.known_counters[key[0]].get(key[1], 0)
+
+    def run(self, item: Item, now: datetime) -> None:
+        """Run one command; what it did counts only when it returns."""
+        tx = Tx(self, item.actor, now)
+        item.error = item.result = None
+        try:
+            item.result = item.command(tx, *item.args, **item.kwargs)
+        except Missing:
+            return
+        except RegularsError as error:
+            item.error = error
+            return
+        except Exception as error:
+            log.exception("command %s failed", item.command.__name__, extra={"request_id": item.actor.request_id})
+            item.error = error
+            return
+        self.current.update(tx._writes)
+        self.changes += tx._changes
+        self.counters.update(tx._counters)
+
+    @property
+    def incomplete(self) -> bool:
+        return bool(self.missing or self.missing_terms or self.missing_books or self.missing_counters)
+
+    def plan(self) -> Plan:
+        """What must be written so that the database is as the commands left things; each row once."""
+        plan = Plan()
+        for key, after in self.current.items():
+            kind, tenant_id, number = key
+            reference = kind in REFERENCE
+            before = self.books[tenant_id].get(kind, number) if reference else self.loaded.get(key)
+            if before == after:
+                continue
+            (plan.inserts if before is None else plan.updates).setdefault(kind, []).append(after)
+            if kind is Customer:
+                names = differing(before or BLANK, after)
+                removed, added = search.moved(before, after, names)
+                plan.terms_removed += [(tenant_id, term, number) for term in removed]
+                plan.terms_added += [(tenant_id, term, number) for term in added]
+        if self.changes:
+            plan.inserts[Change] = list(self.changes)
+        plan.counters = [(tenant, name, value) for (tenant, name), value in self.counters.items()]
+        return plan
+
+
+class Store:
+    """Commands and reads over one database. Open it inside a running event loop; close it to finish what was taken."""
+
+    def __init__(self, backend: Backend, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.backend = backend
+        self.clock = clock
+        self.batches = self.commands = 0
+        self._waiting: list[Item] = []
+        self._arrived = asyncio.Event()
+        self._books: dict[int, Book] = {}
+        self._counters: dict[int, dict[str, int]] = {}
+        self._revision = -1
+        self._tenants: dict[str, int] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+
+    async def open(self) -> "Store":
+        await self.backend.open()
+        self._task = asyncio.create_task(self._work())
+        return self
+
+    async def close(self) -> None:
+        """Finish every command that was taken, then let go of the database."""
+        self._closing = True
+        self._arrived.set()
+        if self._task:
+            await self._task
+        await self.backend.close()
+
+    async def __aenter__(self) -> "Store":
+        return await self.open()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # ---- writing
+
+    def run(
+        self, actor: Actor, command: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> "asyncio.Future[T]":
+        """Run a command in the next batch. The future has its result once that is on disk.
+
+        Raises `Unavailable` when too much is waiting or the database cannot take it, and whatever the command raises.
+        """
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        if self._closing or len(self._waiting) >= MOST_WAITING:
+            raise Unavailable("The service is busy. Try again in a moment.", 1)
+        self._waiting.append(Item(command, args, kwargs, actor, future))
+        self._arrived.set()
+        return future
+
+    async def _work(self) -> None:
+        while True:
+            while not self._waiting:
+                if self._closing:
+                    return
+                self._arrived.clear()
+                await self._arrived.wait()
+            items, self._waiting = self._waiting[:MOST_IN_BATCH], self._waiting[MOST_IN_BATCH:]
+            await self._serve(items)
+
+    async def _serve(self, items: list[Item]) -> None:
+        """Commit a batch and answer; a batch that one row spoils is run again command by command."""
+        try:
+            await self._commit(items)
+        except Clash as clash:
+            if len(items) > 1:
+                for item in items:
+                    await self._serve([item])
+                return
+            items[0].error = Refused({}, f"The record clashes with another one: {clash}")
+        except Unavailable as error:
+            for item in items:
+                item.error = error
+        except Exception as error:
+            log.exception("batch of %d commands failed", len(items))
+            for item in items:
+                item.error = error
+        for item in items:
+            if item.future.done():
+                continue
+            if item.error is not None:
+                item.future.set_exception(item.error)
+            else:
+                item.future.set_result(item.result)
+
+    async def _commit(self, items: list[Item]) -> None:
+        try:
+            if await self.backend.begin():
+                self._forget()
+            batch = Batch(dict(self._books), self._counters)
+            now = self.clock()
+            while True:
+                for item in items:
+                    batch.run(item, now)
+                if not batch.incomplete:
+                    break
+                await self._load(batch)
+                batch.reset()
+            plan = batch.plan()
+            if not plan.inserts and not plan.updates:
+                await self.backend.rollback()
+                return
+            if any(kind in REFERENCE for kind in (*plan.inserts, *plan.updates)):
+                plan.counters.append((0, "revision", (await self.backend.counters(0)).get("revision", 0) + 1))
+            await self.backend.commit(plan)
+        except BaseException:
+            self._forget()
+            await self.backend.rollback()
+            raise
+        self.batches += 1
+        self.commands += len(items)
+        for tenant, name, value in plan.counters:
+            if name == "revision":
+                self._books.clear()
+            elif tenant in self._counters:
+                self._counters[tenant][name] = value
+
+    async def _load(self, batch: Batch) -> None:
+        for kind in {key[0] for key in batch.missing}:
+            keys = [(tenant, number) for one, tenant, number in batch.missing if one is kind]
+            batch.loaded.update(dict.fromkeys(((kind, *key) for key in keys), None))
+            for record in await self.backend.load(kind, keys):
+                batch.loaded[kind, record.tenant_id, record.id] = record
+        for term in batch.missing_terms:
+            batch.loaded_holders[term] = set()
+        if batch.missing_terms:
+            for tenant, text, number in await self.backend.holders(list(batch.missing_terms)):
+                batch.loaded_holders[tenant, text].add(number)
+        for tenant in batch.missing_books:
+            batch.books[tenant] = self._books[tenant] = Book(await self.backend.reference(tenant))
+        for tenant in batch.missing_counters:
+            self._counters[tenant] = await self.backend.counters(tenant)
+        batch.missing, batch.missing_terms = set(), set()
+        batch.missing_books, batch.missing_counters = set(), set()
+
+    def _forget(self) -> None:
+        self._books.clear()
+        self._counters.clear()
+
+    # ---- reading
+
+    async def get(self, kind: type[R], tenant_id: int, record_id: int) -> R:
+        """One record as last committed; raises `NotFound`."""
+        record = await self.backend.read(kind, tenant_id, record_id)
+        if record is None:
+            raise NotFound(f"Could not find or load record with ID {record_id}!")
+        return record
+
+    async def find(self, tenant_id: int, filters: Sequence[Filter], limit: int, offset: int) -> Page:
+        """A page of the customers that match every filter, newest first, and how many there are."""
+        return await self.backend.find(tenant_id, filters, limit, offset)
+
+    async def book(self, tenant_id: int) -> Book:
+        """A tenant's reference records as last committed, by whichever process."""
+        revision = await self.backend.revision()
+        if revision != self._revision:
+            self._revision = revision
+            self._books.clear()
+            self._tenants = {}
+        if tenant_id not in self._books:
+            self._books[tenant_id] = Book(await self.backend.read_reference(tenant_id))
+        return self._books[tenant_id]
+
+    async def tenants(self) -> dict[str, int]:
+        """Name → number of every tenant."""
+        revision = await self.backend.revision()
+        if revision != self._revision or not self._tenants:
+            await self.book(0)
+            self._tenants = {name: number for number, name in await self.backend.read_tenants()}
+        return self._tenants
+
+    async def changes(self, tenant_id: int, customer_id: int, limit: int = 100) -> list[Change]:
+        """A customer's changes, newest first."""
+        return await self.backend.read_changes(tenant_id, customer_id, limit)
+
+    async def secret(self, name: str, value: str) -> str:
+        """The secret of this name, the same for every process; stores `value` when there is none yet."""
+        return await self.backend.secret(name, value)

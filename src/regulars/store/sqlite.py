@@ -1,0 +1,409 @@
+"""The embedded store: one SQLite file, one writer at a time, readers on connections of their own."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial, wraps
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import apsw
+import msgspec
+
+from regulars.errors import Unavailable
+from regulars.fields import Record
+from regulars.record import REFERENCE, Change, Customer
+from regulars.search import Filter
+from regulars.store import Clash, Page, Plan, TermKey, statements
+from regulars.store.migrations import migrations
+
+log = logging.getLogger("regulars.store")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+R = TypeVar("R", bound=Record)
+
+READERS = 3
+BUSY_SECONDS = 10.0
+MAPPED_BYTES = 8 << 30
+CACHE_KIB = 16 << 10
+CHECKPOINT_BYTES = 8 << 20
+CHECKPOINT_NOW_BYTES = 256 << 20
+
+_json = msgspec.json.encode
+
+
+class Schema(Exception):
+    """The file is not of the version that this program works with; the text says which command to run."""
+
+
+def connect(path: Path, *, write: bool = False, create: bool = False) -> apsw.Connection:
+    """A connection with the settings that durability and speed need (docs/decisions/0002)."""
+    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOMUTEX | (apsw.SQLITE_OPEN_CREATE if create else 0)
+    connection = apsw.Connection(str(path), flags=flags, statementcachesize=200)
+    connection.set_busy_timeout(0 if write else int(BUSY_SECONDS * 1000))
+    for pragma in (
+        "synchronous = FULL",
+        "wal_autocheckpoint = 0",
+        f"mmap_size = {MAPPED_BYTES}",
+        f"cache_size = -{CACHE_KIB}",
+        "temp_store = MEMORY",
+        "foreign_keys = ON",
+        *([] if write else ["query_only = ON"]),
+    ):
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+    return connection
+
+
+def migrate(path: Path) -> list[int]:
+    """Create or upgrade the file; returns the numbers of the migrations that were applied. Idempotent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = connect(path, write=True, create=True)
+    connection.set_busy_timeout(int(BUSY_SECONDS * 1000))
+    try:
+        connection.execute("PRAGMA query_only = OFF")
+        connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        applied = []
+        with connection:
+            version = connection.pragma("user_version")
+            known = migrations("sqlite")
+            if version > len(known):
+                raise Schema(too_new(path, version))
+            for number, sql in known[version:]:
+                connection.execute(sql)
+                connection.execute(f"PRAGMA user_version = {number}")
+                applied.append(number)
+        return applied
+    finally:
+        connection.close()
+
+
+def too_new(path: Path, version: int) -> str:
+    return (
+        f"{path} has schema {version}, this regulars knows up to {len(migrations('sqlite'))}. "
+        "Install a newer regulars: pip install --upgrade regulars"
+    )
+
+
+def database(
+    method: Callable[Concatenate["Sqlite", P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate["Sqlite", P], Coroutine[Any, Any, T]]:
+    """Errors of SQLite leave as the store's own."""
+
+    @wraps(method)
+    async def guarded(self: "Sqlite", *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await method(self, *args, **kwargs)
+        except apsw.ConstraintError as error:
+            raise Clash(str(error)) from error
+        except apsw.Error as error:
+            log.error("the store failed: %s: %s", type(error).__name__, error)
+            raise Unavailable("The store cannot be reached or written now. Try again in a moment.", 2) from error
+
+    return guarded
+
+
+class Sqlite:
+    """A backend over one file. Small reads and the batch's reads run in the event loop (they are index look-ups in
+    mapped memory); whatever waits for the disk or may be long runs in threads."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._write: apsw.Connection | None = None
+        self._read: apsw.Connection | None = None
+        self._local = threading.local()
+        self._connections: list[apsw.Connection] = []
+        self._writer = ThreadPoolExecutor(1, "store-writer")
+        self._readers = ThreadPoolExecutor(READERS, "store-reader")
+        self._checkpointer = ThreadPoolExecutor(1, "store-checkpoint")
+        self._checkpointing: asyncio.Future[None] | None = None
+        self._version = -1
+        self._read_version = -1
+        self._revision = 0
+
+    # ---- life
+
+    async def open(self) -> None:
+        if not self.path.exists():
+            raise Schema(f"There is no store at {self.path}. Create it: regulars init --store sqlite:///{self.path}")
+        try:
+            self._read = connect(self.path)
+            version = self._read.pragma("user_version")
+        except apsw.Error as error:
+            raise Schema(f"{self.path} cannot be opened as a store: {error}") from error
+        known = len(migrations("sqlite"))
+        if version > known:
+            raise Schema(too_new(self.path, version))
+        if version < known:
+            raise Schema(
+                f"{self.path} has schema {version}, this regulars needs {known}. "
+                f"Upgrade it: regulars init --store sqlite:///{self.path}"
+            )
+
+    async def close(self) -> None:
+        for pool in (self._writer, self._readers, self._checkpointer):
+            pool.shutdown(wait=True)
+        for connection in (self._write, self._read, *self._connections):
+            if connection is not None:
+                connection.close()
+
+    def _reader(self) -> apsw.Connection:
+        """The connection of this reader thread."""
+        connection: apsw.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = connect(self.path)
+            self._connections.append(connection)
+        return connection
+
+    async def _in(self, pool: ThreadPoolExecutor, call: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(pool, partial(call, *args))
+
+    # ---- a batch
+
+    @database
+    async def begin(self) -> bool:
+        if self._write is None:
+            self._write = connect(self.path, write=True)
+            self._version = -1
+        try:
+            self._write.execute("BEGIN IMMEDIATE")
+        except apsw.BusyError:
+            await self._in(self._writer, self._begin_patiently, self._write)
+        version = self._write.pragma("data_version")
+        foreign = version != self._version
+        self._version = version
+        return foreign
+
+    @staticmethod
+    def _begin_patiently(connection: apsw.Connection) -> None:
+        """Wait for the writer of another process, but not for ever."""
+        end = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return
+            except apsw.BusyError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.002)
+
+    @property
+    def _writing(self) -> apsw.Connection:
+        assert self._write is not None
+        return self._write
+
+    @database
+    async def load(self, kind: type[Record], keys: Sequence[tuple[int, int]]) -> list[Any]:
+        read = statements.reader(kind)
+        if len(keys) == 1:
+            return [read(row) for row in self._writing.execute(statements.select_one(kind), keys[0])]
+        names = ", ".join(f"r.{name}" for name in statements.columns(kind))
+        rows = self._writing.execute(
+            f"SELECT {names} FROM json_each(?) AS j CROSS JOIN {kind.table} AS r"
+            " ON r.tenant_id = j.value ->> 0 AND r.id = j.value ->> 1",
+            (_json(keys).decode(),),
+        ).fetchall()
+        return [read(row) for row in rows]
+
+    @database
+    async def holders(self, keys: Sequence[TermKey]) -> list[tuple[int, str, int]]:
+        return self._writing.execute(
+            "SELECT t.tenant_id, t.term, t.customer_id FROM json_each(?) AS j CROSS JOIN customer_terms AS t"
+            " ON t.tenant_id = j.value ->> 0 AND t.term = j.value ->> 1",
+            (_json(keys).decode(),),
+        ).fetchall()
+
+    @database
+    async def counters(self, tenant_id: int) -> dict[str, int]:
+        return dict(self._writing.execute("SELECT name, value FROM counters WHERE tenant_id = ?", (tenant_id,)))
+
+    @database
+    async def reference(self, tenant_id: int) -> list[Record]:
+        return reference(self._writing, tenant_id)
+
+    @database
+    async def commit(self, plan: Plan) -> None:
+        rows: list[tuple[str, list[statements.Row]]] = []
+        for sql, plans in ((statements.insert, plan.inserts), (statements.update, plan.updates)):
+            for kind, records in plans.items():
+                write = statements.writer(kind)
+                rows.append((sql(kind), [write(record) for record in records]))
+        rows.append((statements.REMOVE_TERM, plan.terms_removed))
+        rows.append((statements.ADD_TERM, plan.terms_added))
+        rows.append((statements.PUT_COUNTER, plan.counters))
+        await self._in(self._writer, self._commit, self._writing, rows)
+        self._checkpoint_soon()
+
+    def _commit(self, connection: apsw.Connection, rows: list[tuple[str, list[statements.Row]]]) -> None:
+        for sql, values in rows:
+            if values:
+                connection.executemany(sql, values)
+        connection.execute("COMMIT")
+        if wal_bytes(self.path) > CHECKPOINT_NOW_BYTES:
+            with contextlib.suppress(apsw.BusyError):  # the checkpoint thread is at it
+                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+    async def rollback(self) -> None:
+        connection = self._write
+        if connection is None:
+            return
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except apsw.Error:
+            self._write = None
+            connection.close(True)
+
+    # ---- checkpoints, off the hot path
+
+    def _checkpoint_soon(self) -> None:
+        if self._checkpointing is None or self._checkpointing.done():
+            if wal_bytes(self.path) < CHECKPOINT_BYTES:
+                return
+            loop = asyncio.get_running_loop()
+            self._checkpointing = loop.run_in_executor(self._checkpointer, self._checkpoint)
+
+    def _checkpoint(self) -> None:
+        connection = None
+        try:
+            connection = connect(self.path, write=True)
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.Error as error:
+            log.warning("checkpoint put off: %s", error)
+        finally:
+            if connection is not None:
+                connection.close()
+
+    # ---- reads
+
+    @property
+    def _reading(self) -> apsw.Connection:
+        assert self._read is not None
+        return self._read
+
+    @database
+    async def revision(self) -> int:
+        version = self._reading.pragma("data_version")
+        if version != self._read_version:
+            self._read_version = version
+            rows = self._reading.execute("SELECT value FROM counters WHERE tenant_id = 0 AND name = 'revision'")
+            self._revision = next(iter(rows), (0,))[0]
+        return self._revision
+
+    @database
+    async def read(self, kind: type[R], tenant_id: int, record_id: int) -> R | None:
+        rows = self._reading.execute(statements.select_one(kind), (tenant_id, record_id)).fetchall()
+        return statements.reader(kind)(rows[0]) if rows else None
+
+    @database
+    async def read_reference(self, tenant_id: int) -> list[Record]:
+        return reference(self._reading, tenant_id)
+
+    @database
+    async def read_tenants(self) -> list[tuple[int, str]]:
+        return self._reading.execute("SELECT id, name FROM tenants ORDER BY id").fetchall()
+
+    @database
+    async def read_changes(self, tenant_id: int, customer_id: int, limit: int) -> list[Change]:
+        names = ", ".join(f"c.{name}" for name in statements.columns(Change))
+        rows = self._reading.execute(
+            "WITH RECURSIVE chain(id, n) AS ("
+            " SELECT change_id, 1 FROM customers WHERE tenant_id = ?1 AND id = ?2"
+            " UNION ALL SELECT c.previous_id, n + 1 FROM chain JOIN changes AS c ON c.tenant_id = ?1 AND c.id = chain.id"
+            " WHERE n < ?3)"
+            f" SELECT {names} FROM chain JOIN changes AS c ON c.tenant_id = ?1 AND c.id = chain.id ORDER BY n",
+            (tenant_id, customer_id, limit),
+        ).fetchall()
+        return [statements.reader(Change)(row) for row in rows]
+
+    @database
+    async def find(self, tenant_id: int, filters: Sequence[Filter], limit: int, offset: int) -> Page:
+        return await self._in(self._readers, self._find, tenant_id, filters, limit, offset)
+
+    def _find(self, tenant_id: int, filters: Sequence[Filter], limit: int, offset: int) -> Page:
+        connection = self._reader()
+        with connection:  # one snapshot for the count and the page
+            if filters:
+                query, values = statements.matches(tenant_id, self._rarest_first(connection, tenant_id, filters))
+                total = connection.execute(f"SELECT count(*) FROM ({query})", values).fetchall()[0][0]
+                ids = f"SELECT customer_id FROM ({query}) ORDER BY customer_id DESC LIMIT ? OFFSET ?"
+            else:
+                values = [tenant_id]
+                total = next(
+                    iter(connection.execute(
+                        "SELECT value FROM counters WHERE tenant_id = ? AND name = 'customers.count'", (tenant_id,)
+                    )),
+                    (0,),
+                )[0]
+                ids = "SELECT id FROM customers WHERE tenant_id = ? ORDER BY id DESC LIMIT ? OFFSET ?"
+            if offset >= total:
+                return Page([], total)
+            names = ", ".join(statements.columns(Customer))
+            rows = connection.execute(
+                f"SELECT {names} FROM customers WHERE tenant_id = ? AND id IN ({ids}) ORDER BY id DESC",
+                [tenant_id, *values, limit, offset],
+            ).fetchall()
+        read = statements.reader(Customer)
+        return Page([read(row) for row in rows], total)
+
+    @staticmethod
+    def _rarest_first(connection: apsw.Connection, tenant_id: int, filters: Sequence[Filter]) -> list[Filter]:
+        """The filters by how many customers each matches, as far as that matters."""
+        if len(filters) == 1:
+            return list(filters)
+
+        def size(one: Filter) -> int:
+            query, values = statements.members(tenant_id, one)
+            count = f"SELECT count(*) FROM (SELECT 1 FROM ({query}) LIMIT 20000)"
+            return int(connection.execute(count, values).fetchall()[0][0])
+
+        return sorted(filters, key=size)
+
+    @database
+    async def secret(self, name: str, value: str) -> str:
+        return await self._in(self._writer, self._secret, name, value)
+
+    def _secret(self, name: str, value: str) -> str:
+        connection = connect(self.path, write=True)
+        try:
+            found = connection.execute("SELECT value FROM secrets WHERE name = ?", (name,)).fetchall()
+            if not found:
+                connection.set_busy_timeout(int(BUSY_SECONDS * 1000))
+                connection.execute("INSERT OR IGNORE INTO secrets (name, value) VALUES (?, ?)", (name, value))
+                found = connection.execute("SELECT value FROM secrets WHERE name = ?", (name,)).fetchall()
+            return str(found[0][0])
+        finally:
+            connection.close()
+
+    @database
+    async def writable(self) -> None:
+        await self._in(self._readers, self._writable)
+
+    def _writable(self) -> None:
+        connection = connect(self.path, write=True)
+        try:
+            self._begin_patiently(connection)
+            connection.execute("ROLLBACK")
+        finally:
+            connection.close()
+
+
+def reference(connection: apsw.Connection, tenant_id: int) -> list[Record]:
+    """All reference records of a tenant."""
+    found: list[Record] = []
+    for kind in REFERENCE:
+        read = statements.reader(kind)
+        found += [read(row) for row in connection.execute(statements.select_all(kind), (tenant_id,))]
+    return found
+
+
+def wal_bytes(path: Path) -> int:
+    try:
+        return os.stat(f"{path}-wal").st_size
+    except OSError:
+        return 0

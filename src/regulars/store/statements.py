@@ -1,0 +1,157 @@
+"""The SQL that follows from the declarations: columns, statements, and the way between rows and records."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from regulars.fields import Field, Record, fields_of
+from regulars.record import ZERO, Address, Values
+from regulars.search import Filter
+
+Row = tuple[Any, ...]
+
+_encode = msgspec.json.Encoder().encode
+_decoders = {
+    tuple[Address, ...]: msgspec.json.Decoder(tuple[Address, ...]).decode,
+    Values: msgspec.json.Decoder(dict[int, str | int | bool | tuple[str, ...]]).decode,
+    tuple[str, ...]: msgspec.json.Decoder(tuple[str, ...]).decode,
+    tuple[int, ...]: msgspec.json.Decoder(tuple[int, ...]).decode,
+}
+
+
+def sql_type(spec: Field) -> str:
+    """The type of a field's column: whole numbers and booleans are INTEGER; decimals, times and lists exact TEXT."""
+    whole = isinstance(spec.type, type) and issubclass(spec.type, int)
+    return "INTEGER" if whole else "TEXT"
+
+
+def columns(record: type[Record]) -> list[str]:
+    """The columns of a record's table, in order."""
+    return list(fields_of(record))
+
+
+@cache
+def reader(record: type[Record]) -> Callable[[Row], Any]:
+    """A function from a row (all columns, in order) to a record; built once as source, since it is on the hot path."""
+    scope: dict[str, Any] = {"record": record, "Decimal": Decimal, "ZERO": ZERO, "moment": datetime.fromisoformat}
+    parts = []
+    for index, spec in enumerate(fields_of(record).values()):
+        cell = f"row[{index}]"
+        if spec.type is bool:
+            cell = f"{cell} != 0"
+        elif spec.type is Decimal:
+            cell = f'(ZERO if {cell} == "0" else Decimal({cell}))'
+        elif spec.type is datetime:
+            cell = f"moment({cell})"
+        elif spec.type == datetime | None:
+            cell = f"(moment({cell}) if {cell} else None)"
+        elif isinstance(spec.type, type) and issubclass(spec.type, Enum):
+            scope[f"choice{index}"] = {one.value: one for one in spec.type}
+            cell = f"choice{index}[{cell}]"
+        elif spec.type in _decoders:
+            scope[f"decode{index}"] = _decoders[spec.type]
+            scope[f"empty{index}"] = _decoders[spec.type]("{}" if spec.type == Values else "[]")
+            cell = f'(empty{index} if len({cell}) == 2 else decode{index}({cell}))'
+        parts.append(cell)
+    function: Callable[[Row], Any] = eval(f"lambda row: record({', '.join(parts)})", scope)
+    return function
+
+
+@cache
+def writer(record: type[Record]) -> Callable[[Any], Row]:
+    """A function from a record to its row (all columns, in order)."""
+    scope: dict[str, Any] = {"text": lambda value: _encode(value).decode()}
+    parts = []
+    for name, spec in fields_of(record).items():
+        value = f"it.{name}"
+        if spec.type is bool:
+            value = f"1 if {value} else 0"
+        elif spec.type is Decimal:
+            value = f"str({value})"
+        elif spec.type is datetime:
+            value = f"{value}.isoformat()"
+        elif spec.type == datetime | None:
+            value = f"({value}.isoformat() if {value} else '')"
+        elif isinstance(spec.type, type) and issubclass(spec.type, Enum):
+            value = f"{value}.value"
+        elif spec.type in _decoders:
+            empty = "{}" if spec.type == Values else "[]"
+            value = f"(text({value}) if {value} else {empty!r})"
+        parts.append(value)
+    function: Callable[[Any], Row] = eval(f"lambda it: ({', '.join(parts)},)", scope)
+    return function
+
+
+def insert(record: type[Record]) -> str:
+    names = columns(record)
+    return f"INSERT INTO {record.table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+
+
+def update(record: type[Record]) -> str:
+    """Takes a row as `writer` makes it, key included: the parameters are numbered."""
+    names = columns(record)
+    sets = ", ".join(f"{name} = ?{index}" for index, name in enumerate(names, 1) if index > 2)
+    return f"UPDATE {record.table} SET {sets} WHERE tenant_id = ?1 AND id = ?2"
+
+
+def select_one(record: type[Record]) -> str:
+    return f"SELECT {', '.join(columns(record))} FROM {record.table} WHERE tenant_id = ? AND id = ?"
+
+
+def select_all(record: type[Record]) -> str:
+    return f"SELECT {', '.join(columns(record))} FROM {record.table} WHERE tenant_id = ? ORDER BY id"
+
+
+PUT_COUNTER = (
+    "INSERT INTO counters (tenant_id, name, value) VALUES (?, ?, ?) "
+    "ON CONFLICT (tenant_id, name) DO UPDATE SET value = excluded.value"
+)
+ADD_TERM = "INSERT INTO customer_terms (tenant_id, term, customer_id) VALUES (?, ?, ?)"
+REMOVE_TERM = "DELETE FROM customer_terms WHERE tenant_id = ? AND term = ? AND customer_id = ?"
+
+
+def members(tenant_id: int, one: Filter) -> tuple[str, list[Any]]:
+    """A query for the ids of the customers that match one filter; an id may come twice unless there is one term."""
+    if one.ids is not None:
+        marks = ", ".join("?" * len(one.ids)) or "NULL"
+        return f"SELECT id AS customer_id FROM customers WHERE tenant_id = ? AND id IN ({marks})", [tenant_id, *one.ids]
+    parts: list[str] = []
+    values: list[Any] = []
+    for term in one.terms:
+        parts.append("SELECT customer_id FROM customer_terms WHERE tenant_id = ? AND term = ?")
+        values += [tenant_id, term]
+    for low, high in one.ranges:
+        parts.append("SELECT customer_id FROM customer_terms WHERE tenant_id = ? AND term >= ? AND term < ?")
+        values += [tenant_id, low, high]
+    return " UNION ALL ".join(parts) or "SELECT 0 AS customer_id WHERE 0", values
+
+
+def unique(one: Filter) -> bool:
+    """Whether `members` names no customer twice."""
+    return one.ids is not None or (len(one.terms) == 1 and not one.ranges)
+
+
+def matches(tenant_id: int, filters: Sequence[Filter]) -> tuple[str, list[Any]]:
+    """A query for the ids that match every filter, each id once; the first filter leads, so put the rarest first."""
+    first, values = members(tenant_id, filters[0])
+    if len(filters) == 1 and unique(filters[0]):
+        return first, values
+    sql = f"SELECT DISTINCT customer_id FROM ({first}) AS lead"
+    conditions = []
+    for one in filters[1:]:
+        if len(one.terms) == 1 and not one.ranges:
+            conditions.append(
+                "EXISTS (SELECT 1 FROM customer_terms AS t"
+                " WHERE t.tenant_id = ? AND t.term = ? AND t.customer_id = lead.customer_id)"
+            )
+            values += [tenant_id, one.terms[0]]
+        else:
+            query, more = members(tenant_id, one)
+            conditions.append(f"customer_id IN ({query})")
+            values += more
+    return sql + (" WHERE " + " AND ".join(conditions) if conditions else ""), values

@@ -1,0 +1,649 @@
+"""The vendor's shapes: how requests are read and answers are written, member by member (contract §3 to §6).
+
+Nothing here decides; it only translates between JSON, query parameters and records.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import IntEnum
+from functools import cache
+from typing import Any, NoReturn
+
+import msgspec
+
+from regulars import search
+from regulars.errors import Refused
+from regulars.fields import Field, Invalid, bind, expected, fields_of, to_enum, to_int, to_moment
+from regulars.record import (
+    FULL_NAME,
+    NEW_CUSTOMER,
+    Address,
+    Carrier,
+    Channel,
+    Column,
+    ColumnType,
+    Company,
+    Customer,
+    CustomerType,
+    Group,
+    NewCustomerType,
+    PaymentTerm,
+    Rating,
+    Service,
+)
+from regulars.search import Filter
+
+encode = msgspec.json.Encoder(decimal_format="number").encode
+
+MOST_PAGE_SIZE, PAGE_SIZE = 50, 10
+MOST_LISTED = 1000
+LONGEST_NUMBER = 100
+
+
+# ---- JSON
+
+
+class Repeated(dict[str, Any]):
+    """A JSON object that names members more than once."""
+
+    names: list[str]
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    names = [name for name, _ in pairs]
+    repeated = Repeated(found)
+    repeated.names = [name for name in found if names.count(name) > 1]
+    return repeated
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a JSON number")
+
+
+def _number(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        if len(text) > LONGEST_NUMBER:
+            raise ValueError(f"a number of {len(text)} characters is too long")
+        return kind(text)
+
+    return parse
+
+
+_decoder = json.JSONDecoder(
+    object_pairs_hook=_object, parse_float=_number(Decimal), parse_int=_number(int), parse_constant=_no_number
+)
+
+
+def read_json(body: bytes) -> Any:
+    """The value of a JSON body, its decimals exact. Raises `Refused` that says where it is not JSON."""
+    try:
+        return _decoder.decode(body.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        why = f"Expected UTF-8, got byte 0x{body[error.start]:02X} at position {error.start}."
+    except json.JSONDecodeError as error:
+        why = f"Expected JSON: {error.msg}: line {error.lineno} column {error.colno}."
+    except RecursionError:
+        why = "Expected JSON that is nested less deeply."
+    except ValueError as error:
+        why = f"Expected JSON: {error}."
+    raise Refused({"body": [why]})
+
+
+# ---- bodies
+
+Names = Mapping[str, Field]
+"""Member name in lower case → its field."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """What came of reading a body: values by attribute, problems by member, how the client spelt members, and which
+    members were ignored."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    problems: dict[str, list[str]] = field(default_factory=dict)
+    spelt: dict[str, str] = field(default_factory=dict)
+    ignored: list[str] = field(default_factory=list)
+
+    def refuse(self, member: str, why: str) -> None:
+        self.problems.setdefault(member, []).append(why)
+
+    def members(self, data: object, names: Names, path: str = "", spelt_path: str = "") -> dict[str, Any]:
+        """The values of an object's members by attribute; null means absent."""
+        values: dict[str, Any] = {}
+        if not isinstance(data, dict):
+            self.refuse(path.rstrip(".") or "body", str(expected("a JSON object", data)))
+            return values
+        seen: set[str] = set()
+        for spelt, value in data.items():
+            spec = names.get(spelt.lower())
+            if spec is None:
+                self.ignored.append(spelt_path + spelt)
+                continue
+            member = path + spec.member
+            if member in seen:
+                self.refuse(member, f"Expected the member once, got it again as {spelt}.")
+                continue
+            seen.add(member)
+            self.spelt[member] = spelt_path + spelt
+            if value is None:
+                continue
+            try:
+                values[spec.name] = spec.convert(value)
+            except Invalid as error:
+                self.refuse(member, str(error))
+        if isinstance(data, Repeated):
+            for name in data.names:
+                spec = names.get(name.lower())
+                self.refuse(path + (spec.member if spec else name), "Expected the member once, got it several times.")
+        return values
+
+    def demand(self, names: Names, strict: bool) -> None:
+        """In strict handling what would be ignored is a problem, with the member that may have been meant."""
+        if not strict:
+            return
+        known = {name: spec.member for name, spec in names.items()}
+        for name in self.ignored:
+            close = difflib.get_close_matches(name.rsplit(".", 1)[-1].lower(), known, n=1)
+            hint = f" Did you mean {known[close[0]]}?" if close else f" Known are {', '.join(sorted(known.values()))}."
+            self.refuse(name, f"Expected a known member.{hint}")
+
+
+@cache
+def names_of(body: str) -> Names:
+    """The members of one request body."""
+    record = Address if body == "address" else Customer
+    specs = [spec for spec in fields_of(record).values() if spec.body == body]
+    if body == "customer":
+        specs.append(FULL_NAME)
+    if body == "create":
+        specs = [fields_of(Customer)[name] for name in NEW_CUSTOMER]
+        specs.append(bind(Field("Wholesale or retail.", "CustomerType"), "customer_type", Any))
+    return {spec.member.lower(): spec for spec in specs}
+
+
+def _inner(member: str, name: str, kind: Any = Any, **more: Any) -> Field:
+    return bind(Field("", member, **more), name, kind)
+
+
+LOGIN: Names = {
+    "username": _inner("Username", "username", str, limit=254),
+    "password": _inner("Password", "password", str, limit=1024),
+}
+ADDRESSES: Names = {"addresses": _inner("Addresses", "addresses")}
+CUSTOM_COLUMNS: Names = {"customcolumns": _inner("CustomColumns", "custom_columns")}
+CUSTOM_COLUMN: Names = {
+    "columnname": _inner("ColumnName", "name", str, limit=200),
+    "value": _inner("Value", "value"),
+}
+GROUP_MEMBERS: Names = {
+    "customersids": _inner("CustomersIDs", "customer_ids"),
+    "customerids": _inner("CustomerIDs", "customer_ids"),
+}
+
+
+def read_update(body: str, data: object, strict: bool) -> Reading:
+    """A flat update: the seed, the order options or the shipping preferences."""
+    reading = Reading()
+    names = names_of(body)
+    reading.values = reading.members(data, names)
+    if "name" in reading.values:
+        first, last = split_name(reading.values.pop("name"))
+        if not first:
+            reading.refuse("Name", 'Expected a name, got only blanks. To leave it as it is send null or leave it out.')
+        elif len(first) > fields_of(Customer)["first_name"].limit:
+            reading.refuse("Name", f"Expected a first word of at most 100 characters, got {len(first)}.")
+        elif len(last) > fields_of(Customer)["last_name"].limit:
+            reading.refuse("Name", f"Expected at most 200 characters after the first word, got {len(last)}.")
+        else:
+            reading.values.update(first_name=first, middle_name="", last_name=last)
+    reading.demand(names, strict)
+    return reading
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """The first word, and the rest (contract §9)."""
+    first, _, rest = name.strip().partition(" ")
+    return first, rest.strip()
+
+
+def read_create(data: object, strict: bool, quirks: bool) -> Reading:
+    """A new customer; its CustomerType is numbered the other way round than in the list filter (contract §4.1)."""
+    reading = Reading()
+    names = names_of("create")
+    reading.values = reading.members(data, names)
+    kind = reading.values.pop("customer_type", None)
+    if kind is None:
+        if isinstance(data, dict):
+            reading.refuse("CustomerType", "Expected a value: it is required; 0 (WholeSale) or 1 (Retail).")
+    else:
+        try:
+            chosen = to_enum(CustomerType if quirks else NewCustomerType, kind)
+            reading.values["is_wholesale"] = chosen in (CustomerType.Wholesale if quirks else NewCustomerType.WholeSale,)
+        except Invalid as error:
+            reading.refuse("CustomerType", str(error))
+    reading.spelt.setdefault("CompanyId", "CompanyID")
+    reading.demand(names, strict)
+    return reading
+
+
+def read_list(reading: Reading, data: object, names: Names, attribute: str, most: int) -> list[Any]:
+    """The list that is the one member of a body."""
+    member = next(iter(names.values())).member
+    outer = reading.members(data, names)
+    items = outer.get(attribute)
+    if items is None:
+        if isinstance(data, dict):
+            reading.refuse(member, "Expected a list: it is required.")
+        return []
+    member = next(one for one in reading.spelt if one.lower() in names)
+    if not isinstance(items, list):
+        reading.refuse(member, str(expected("a list", items)))
+        return []
+    if len(items) > most:
+        reading.refuse(member, f"Expected at most {most} items, got {len(items)}.")
+        return []
+    return items
+
+
+def read_addresses(data: object, strict: bool) -> Reading:
+    """`{"Addresses": […]}`; each address whole, so what is required must be there."""
+    reading = Reading()
+    names = names_of("address")
+    found = []
+    for index, item in enumerate(read_list(reading, data, ADDRESSES, "addresses", MOST_LISTED)):
+        path = f"Addresses[{index}]."
+        values = reading.members(item, names, path, f"{reading.spelt['Addresses']}[{index}].")
+        for spec in names.values():
+            member = path + spec.member
+            if isinstance(item, dict) and spec.required and spec.name not in values and member not in reading.problems:
+                reading.refuse(member, "Expected a value: it is required, since an address is sent whole.")
+        found.append((index, Address(**{"id": 0, **values})))
+    reading.values["addresses"] = found
+    reading.demand({**ADDRESSES, **names}, strict)
+    return reading
+
+
+def read_custom_columns(data: object, strict: bool) -> Reading:
+    """`{"CustomColumns": [{"ColumnName": …, "Value": …}]}`."""
+    reading = Reading()
+    found = []
+    for index, item in enumerate(read_list(reading, data, CUSTOM_COLUMNS, "custom_columns", MOST_LISTED)):
+        path = f"CustomColumns[{index}]."
+        values = reading.members(item, CUSTOM_COLUMN, path, f"{reading.spelt['CustomColumns']}[{index}].")
+        if "name" in values:
+            found.append((index, values["name"], values.get("value")))
+        elif isinstance(item, dict) and path + "ColumnName" not in reading.problems:
+            reading.refuse(path + "ColumnName", "Expected the name of a custom column: it is required.")
+    reading.values["custom_columns"] = found
+    reading.demand({**CUSTOM_COLUMNS, **CUSTOM_COLUMN}, strict)
+    return reading
+
+
+def read_group_members(data: object, strict: bool) -> Reading:
+    """`{"CustomersIDs": [int, …]}`, also spelt CustomerIDs."""
+    reading = Reading()
+    found = []
+    for index, item in enumerate(read_list(reading, data, GROUP_MEMBERS, "customer_ids", MOST_LISTED)):
+        try:
+            found.append(to_int(item, 1))
+        except Invalid as error:
+            reading.refuse(f"CustomersIDs[{index}]", str(error))
+    reading.values["customer_ids"] = found
+    reading.demand(GROUP_MEMBERS, strict)
+    return reading
+
+
+def read_login(data: object) -> Reading:
+    """User name and password, both required."""
+    reading = Reading()
+    reading.values = reading.members(data, LOGIN)
+    for spec in LOGIN.values():
+        if isinstance(data, dict) and not reading.values.get(spec.name) and spec.member not in reading.problems:
+            reading.refuse(spec.member, "Expected a value: it is required.")
+    return reading
+
+
+# ---- query parameters
+
+
+@dataclass(slots=True)
+class Listing:
+    """What a list asks for."""
+
+    filters: list[Filter] = field(default_factory=list)
+    number: int = 1
+    size: int = PAGE_SIZE
+
+
+def parameters(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Query parameters by name in lower case; one with the prefix `model.` wins over a bare one; blanks are absent."""
+    bare: dict[str, list[str]] = {}
+    prefixed: dict[str, list[str]] = {}
+    for name, value in pairs:
+        name = re.sub(r"\[\d*\]$", "", name.lower())
+        if value.strip():
+            into = prefixed if name.startswith("model.") else bare
+            into.setdefault(name.removeprefix("model."), []).append(value.strip())
+    return {**bare, **prefixed}
+
+
+def numbers(values: Sequence[str], least: int = 0) -> list[int]:
+    """A list of numbers, as repeated keys or separated by commas."""
+    parts = [part for value in values for part in value.split(",") if part.strip()]
+    if len(parts) > MOST_LISTED:
+        raise Invalid(f"Expected at most {MOST_LISTED} items, got {len(parts)}.")
+    return [to_int(part, least) for part in parts]
+
+
+class Tristate(IntEnum):
+    """How flags are filtered (contract §3.1)."""
+
+    All = -1
+    No = 0
+    Yes = 1
+
+
+def _enum(name: str, kind: type[IntEnum], values: Sequence[str]) -> list[Filter]:
+    return [search.equal(name, to_enum(kind, values[-1]).value)]
+
+
+def _flag(name: str, values: Sequence[str]) -> list[Filter]:
+    chosen = to_enum(Tristate, values[-1])
+    return [] if chosen is Tristate.All else [search.equal(name, chosen.value)]
+
+
+def _channel(values: Sequence[str]) -> list[Filter]:
+    try:
+        number = to_enum(Channel, values[-1]).value
+    except Invalid:
+        number = to_int(values[-1], 0)
+    return [search.equal("channel", number)]
+
+
+def _text(value: str) -> str:
+    if "\x00" in value or not value.isprintable():
+        value = re.sub(r"[\x00-\x1f\ud800-\udfff]", "", value)
+    return value
+
+
+FILTERS: dict[str, Callable[[Sequence[str]], list[Filter]]] = {
+    "customerIds": lambda v: [Filter(ids=tuple(dict.fromkeys(numbers(v))))],
+    "firstName": lambda v: [search.starts("firstName", _text(v[-1]))],
+    "lastName": lambda v: [search.starts("lastName", _text(v[-1]))],
+    "email": lambda v: [search.equal("email", _text(v[-1]))],
+    "rating": lambda v: _enum("rating", Rating, v),
+    "customerType": lambda v: _enum("customerType", CustomerType, v),
+    "subscribed": lambda v: _flag("subscribed", v),
+    "phoneNumber": lambda v: [search.ends("phoneNumber", v[-1])] if search.digits(v[-1]) else [Filter()],
+    "city": lambda v: [search.starts("city", _text(v[-1]))],
+    "zipCode": lambda v: [search.equal("zipCode", _text(v[-1]))],
+    "exported": lambda v: _flag("exported", v),
+    "channel": _channel,
+    "corporateName": lambda v: [search.starts("corporateName", _text(v[-1]))],
+    "companyIds": lambda v: [search.equal("companyIds", *dict.fromkeys(numbers(v)))],
+    "keyword": lambda v: search.keyword(_text(v[-1])) or [Filter()],
+}
+"""Every list filter but the times, from its values to conditions that must all hold."""
+
+TIMES = ("createdOn", "modifiedOn")
+
+
+def read_listing(pairs: Iterable[tuple[str, str]]) -> Listing:
+    """The filters and the page of `GET /api/Customers`; raises `Refused` with every parameter that makes no sense."""
+    given = parameters(pairs)
+    listing, problems = Listing(), dict[str, list[str]]()
+
+    def take(name: str, read: Callable[[Sequence[str]], Any]) -> Any:
+        try:
+            return read(given[name.lower()]) if name.lower() in given else None
+        except Invalid as error:
+            problems.setdefault(name, []).append(str(error))
+
+    for name, make in FILTERS.items():
+        listing.filters += take(name, make) or []
+    for name in TIMES:
+        low = take(name + "From", lambda values: to_moment(values[-1]))
+        high = take(name + "To", lambda values: to_moment(values[-1], end=True))
+        if low or high:
+            listing.filters.append(search.between(name, low, high))
+    listing.number = take("pageNumber", lambda values: to_int(values[-1], 1)) or 1
+    listing.size = min(take("pageSize", lambda values: to_int(values[-1], 1)) or PAGE_SIZE, MOST_PAGE_SIZE)
+    if problems:
+        raise Refused(problems)
+    return listing
+
+
+# ---- answers
+
+
+def _after(section: list[tuple[str, str]], key: str, new: str, value: str) -> None:
+    place = next(index for index, (name, _) in enumerate(section) if name == key) + 1 if key else len(section)
+    section.insert(place, (new, value))
+
+
+COMPUTED = (
+    # section, after which key, key, value: `c` is the customer, `paid` whether the company ships unpaid orders
+    ("General", "Title", "Name", "c.name"),
+    ("General", "", "IsModified", "False"),
+    ("Internal", "", "IsModified", "False"),
+    ("OrderOptions", "ApplyShippingChargesToOrderTotal", "ApplyShippingChargesToOrderTotalVisible", "c.is_wholesale"),
+    ("OrderOptions", "AllowShippingUnPaidOrders", "AllowShippingUnPaidOrdersEditble", "unpaid"),
+    ("OrderOptions", "WholesaleDiscount", "SitePriceBasedDiscountVisible", "c.is_wholesale"),
+    ("OrderOptions", "SitePriceBasedDiscountValue", "CostPlusBasedWholeSalePriceVisible", "c.is_wholesale"),
+    ("OrderOptions", "", "IsModified", "False"),
+    ("Personal", "", "IsModified", "False"),
+    ("Addresses", "Address2", "RowStatus", "0"),
+    ("Addresses", "", "IsModified", "False"),
+    ("WholesaleOptions", "", "IsModified", "False"),
+)
+"""What reads back without being kept (contract §3.2)."""
+
+SPECIAL = {"tax_exempt_type": "c.tax_exempt_type or None", "created_on": "second(c.created_on)"}
+SPECIAL["billing_cycle_start"] = "(second(c.billing_cycle_start) if c.billing_cycle_start else None)"
+"""What reads back in another form than it is kept."""
+
+
+def second(moment: datetime) -> str:
+    """A time as the vendor writes it: UTC, no zone, no fraction."""
+    return moment.isoformat()[:19]
+
+
+def layout(section: str) -> list[tuple[str, str]]:
+    """The keys of one section in the contract's order, each with the expression of its value."""
+    record = Address if section == "Addresses" else Customer
+    keys = [
+        (reads.split(".")[1], SPECIAL.get(name, f"c.{name}"))
+        for name, spec in fields_of(record).items()
+        for reads in spec.reads
+        if reads.startswith(section + ".")
+    ]
+    for place, after, key, value in COMPUTED:
+        if place == section:
+            _after(keys, after, key, value)
+    return keys
+
+
+def shape(section: str) -> tuple[type[msgspec.Struct], Callable[..., Any]]:
+    """A struct for one section, and the function that fills it from a customer (or address)."""
+    keys = layout(section)
+    struct = msgspec.defstruct(section, [(key, Any) for key, _ in keys], gc=False)
+    source = f"lambda c, unpaid=False: struct({', '.join(value for _, value in keys)})"
+    return struct, eval(source, {"struct": struct, "second": second})
+
+
+SECTIONS = {
+    name: shape(name)[1]
+    for name in ("General", "Internal", "OrderOptions", "Personal", "Addresses", "WholesaleOptions")
+}
+
+
+class CustomColumnView(msgspec.Struct):
+    """One custom column of a customer (contract §3.2)."""
+
+    ID: int
+    DataType: int
+    DataLength: int
+    IsDropDownColumn: bool
+    IsDropDownCustomTextAllowed: bool
+    IsDropDownAllowMultipleSelection: bool
+    ClientID: int
+    NewValue: None
+    AllowHTMLPopup: bool
+    DataSourceContainer: list[dict[str, Any]]
+    IsRequired: bool
+    IsEnabledForClient: bool
+    DataTypeName: str
+    ColumnName: str
+    DisplayName: str
+    Value: Any
+
+
+def custom_column(column: Column, value: Any) -> CustomColumnView:
+    return CustomColumnView(
+        column.id,
+        column.data_type.value,
+        column.length,
+        bool(column.choices),
+        column.allow_custom_text,
+        column.allow_multiple,
+        column.tenant_id,
+        None,
+        False,
+        [{"Key": choice, "Value": choice, "Additional": None} for choice in column.choices],
+        column.required,
+        True,
+        column.data_type.name,
+        column.name,
+        column.display_name or column.name,
+        custom_value(column, value),
+    )
+
+
+def custom_value(column: Column, value: Any) -> Any:
+    """A stored value as it reads back: decimals as numbers."""
+    return Decimal(value) if column.data_type is ColumnType.Decimal and isinstance(value, str) else value
+
+
+def write_customer(customer: Customer, company: Company | None, columns: Sequence[Column], groups: Sequence[Group]) -> bytes:
+    """The whole customer (contract §3.2). `groups` are those it is a member of."""
+    address = SECTIONS["Addresses"]
+    values = customer.custom_values
+    return encode(
+        {
+            "General": SECTIONS["General"](customer),
+            "Internal": SECTIONS["Internal"](customer),
+            "OrderOptions": SECTIONS["OrderOptions"](
+                customer, company.allow_shipping_unpaid_orders if company else False
+            ),
+            "Personal": SECTIONS["Personal"](customer),
+            "Addresses": [address(one) for one in customer.addresses],
+            "WholesaleOptions": SECTIONS["WholesaleOptions"](customer),
+            "CustomerGroups": {
+                "CustomerGroups": [{"ID": group.id, "Name": group.name, "RowStatus": 0} for group in groups],
+                "IsModified": False,
+            },
+            "CreditCards": [],
+            "CustomColumns": [custom_column(column, values.get(column.id)) for column in columns],
+            "NotesCount": 0,
+            "IsModified": False,
+        }
+    )
+
+
+class Listed(msgspec.Struct, gc=False):
+    """One customer of a list, in the contract's order (§3.1)."""
+
+    UserID: int
+    Email: str
+    FirstName: str
+    LastName: str
+    MiddleInitial: str
+    EmailCC: str
+    Rating: int
+    CorporateName: str
+    IsWholeSaleUser: bool
+    IsWholesaleString: str
+    CustomColumns: list[dict[str, Any]] | None
+
+
+def listed(customer: Customer, columns: Mapping[int, Column]) -> Listed:
+    custom = None
+    if customer.custom_values:
+        custom = [
+            {"ColumnName": columns[number].name, "Value": custom_value(columns[number], value)}
+            for number, value in customer.custom_values.items()
+            if number in columns
+        ]
+    return Listed(
+        customer.id,
+        customer.email,
+        customer.first_name,
+        customer.last_name,
+        customer.middle_name[:1],
+        customer.email_cc,
+        customer.rating.value,
+        customer.business_name,
+        customer.is_wholesale,
+        "Yes" if customer.is_wholesale else "Retail",
+        custom or None,
+    )
+
+
+def write_page(customers: Sequence[Customer], total: int, columns: Sequence[Column]) -> bytes:
+    by_id = {column.id: column for column in columns}
+    return encode({"Items": [listed(customer, by_id) for customer in customers], "TotalResults": total})
+
+
+def write_company(company: Company) -> dict[str, Any]:
+    return {
+        "ID": company.id,
+        "CompanyName": company.name,
+        "AllowShippingUnpaidOrders": company.allow_shipping_unpaid_orders,
+    }
+
+
+def write_choices(records: Sequence[PaymentTerm | Carrier | Service]) -> bytes:
+    """A list that gives meaning to a key."""
+    return encode([{"ID": one.id, "Name": one.name} for one in records])
+
+
+# ---- companies and lists
+
+
+def read_companies(pairs: Iterable[tuple[str, str]]) -> tuple[Listing, list[int], str]:
+    """Page, ids and keyword of a list of companies."""
+    given = parameters(pairs)
+    listing, problems = Listing(), dict[str, list[str]]()
+
+    def take(name: str, read: Callable[[Sequence[str]], Any], default: Any) -> Any:
+        try:
+            return read(given[name.lower()]) if name.lower() in given else default
+        except Invalid as error:
+            problems.setdefault(name, []).append(str(error))
+            return default
+
+    listing.number = take("pageNumber", lambda values: to_int(values[-1], 1), 1)
+    listing.size = min(take("pageSize", lambda values: to_int(values[-1], 1), PAGE_SIZE), MOST_PAGE_SIZE)
+    ids = take("companyID", numbers, [])
+    if problems:
+        raise Refused(problems)
+    return listing, ids, given.get("keyword", [""])[-1]
+
+
+def read_site(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """The parameters of a settings list; `siteCode` must be a number and changes nothing here."""
+    given = parameters(pairs)
+    try:
+        numbers(given.get("sitecode", []))
+    except Invalid as error:
+        raise Refused({"siteCode": [str(error)]}) from error
+    return given
