@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from enum import Enum
 from functools import update_wrapper
+from itertools import islice
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,7 +34,7 @@ T = TypeVar("T")
 console = Console(stderr=True)
 output = Console()
 
-SAMPLE_CHUNK = 200
+SAMPLE_CHUNK, SAMPLE_AHEAD = 200, 16
 DEMO_USER, DEMO_PASSWORD = "demo@example.com", "demo-regulars"
 DEMO_TENANT = "demo"
 
@@ -87,8 +89,8 @@ def options(*names: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
 
 
 @asynccontextmanager
-async def opened(chosen: Settings) -> AsyncIterator[App]:
-    async with App(chosen) as app:
+async def opened(chosen: Settings, *, bulk: bool = False) -> AsyncIterator[App]:
+    async with App(chosen, bulk=bulk) as app:
         yield app
 
 
@@ -181,22 +183,20 @@ def sample(chosen: Settings, tenant: str | None, count: int, seed: int) -> None:
 
 
 async def fill(chosen: Settings, tenant: str | None, count: int, seed: int) -> None:
-    async with opened(chosen) as app:
+    async with opened(chosen, bulk=True) as app:
         actor = operator(await tenant_named(app.store, tenant), "sample")
         await app.store.run(actor, access.put_reference, sandbox.reference(actor.tenant_id))
         with progress() as bar:
             task = bar.add_task("customers", total=count)
-            waiting: list[asyncio.Future[int]] = []
-            chunk: list[Any] = []
-            for number, customer in enumerate(sandbox.customers(actor.tenant_id, count, seed), 1):
-                chunk.append(customer)
-                if len(chunk) == SAMPLE_CHUNK or number == count:
-                    waiting.append(app.store.run(actor, customers.load, chunk))
-                    chunk = []
-                    if len(waiting) >= 8 or number == count:
-                        for one in waiting:
-                            bar.advance(task, await one)
-                        waiting = []
+            waiting: deque[asyncio.Future[int]] = deque()
+            people = sandbox.customers(actor.tenant_id, count, seed)
+            while chunk := list(islice(people, SAMPLE_CHUNK)):
+                waiting.append(app.store.run(actor, customers.load, chunk))
+                await asyncio.sleep(0)
+                while len(waiting) > SAMPLE_AHEAD:
+                    bar.advance(task, await waiting.popleft())
+            for one in waiting:
+                bar.advance(task, await one)
     console.print(f"{count:,} customers added. Next: regulars serve --store {chosen.store}")
 
 

@@ -10,7 +10,6 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from operator import attrgetter
 from typing import Any
 
 from regulars.fields import Field, fields_of
@@ -32,9 +31,13 @@ CODES = {
     "companyIds": "o",
     "createdOn": "C",
     "modifiedOn": "M",
-    "keyword": "w",
 }
 """The letter that the terms of each list filter begin with."""
+
+WORDS = "w"
+WHOLE = "flct"
+"""Letters whose terms are a whole name, city or company. A keyword that is one of those whole is found there, so
+that no word is filed twice."""
 
 LAST = "\U0010ffff"
 WORD = re.compile(r"\w+")
@@ -65,67 +68,91 @@ def digits(text: str) -> str:
 
 def stamp(moment: datetime) -> str:
     """A moment as text that sorts by time."""
-    return moment.strftime("%Y%m%d%H%M%S%f") if moment.year >= 1000 else "0"
+    return moment.isoformat(timespec="microseconds")[:26]
 
 
-def term_of(spec: Field, value: Any) -> str:
-    """The part of a term after its letter; empty for a value that nothing can look up."""
-    if spec.match == "range":
-        return stamp(value)
-    if spec.match == "ends":
-        return digits(value)[::-1]
-    return fold(value) if isinstance(value, str) else str(int(value))
-
-
-def words_of(value: Any) -> Iterable[str]:
+def words_of(value: str | Iterable[str]) -> list[str]:
     return WORD.findall(fold(value if isinstance(value, str) else " ".join(value)))
 
 
-def plan() -> dict[str, list[tuple[str, Callable[[Any], Any], Field]]]:
-    """For each letter the attributes that yield its terms: (attribute of the customer, getter, field)."""
-    plan: dict[str, list[tuple[str, Callable[[Any], Any], Field]]] = {}
+def term_maker(code: str, spec: Field) -> Callable[[Any], str]:
+    """The function from a field's value to its term."""
+    if spec.match == "range":
+        return lambda value: code + stamp(value)
+    if spec.match == "ends":
+        return lambda value: code + digits(value)[::-1]
+    if spec.type is str:
+        return lambda value: code + fold(value)
+    return lambda value: f"{code}{value:d}"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where terms of one letter come from: the customer's attribute, and the fields of the customer (or, where the
+    attribute is `addresses`, of each address)."""
+
+    attribute: str
+    name: str
+    term: Callable[[Any], str] | None
+    """None: the value's words."""
+
+
+def sources() -> dict[str, list[Source]]:
+    """The sources of each letter's terms."""
+    found: dict[str, list[Source]] = {}
     for record, owner in ((Customer, ""), (Address, "addresses")):
         for name, spec in fields_of(record).items():
             if spec.finds in CODES:
-                plan.setdefault(CODES[spec.finds], []).append((owner or name, attrgetter(name), spec))
+                code = CODES[spec.finds]
+                found.setdefault(code, []).append(Source(owner or name, name, term_maker(code, spec)))
             if spec.words:
-                plan.setdefault("w", []).append((owner or name, attrgetter(name), spec))
-    return plan
-
-
-PLAN = plan()
-LETTERS: dict[str, frozenset[str]] = {
-    attribute: frozenset(code for code, row in PLAN.items() for name, _, _ in row if name == attribute)
-    for row in PLAN.values()
-    for attribute, _, _ in row
-}
-"""Attribute of the customer → the letters of the terms that it can yield."""
-
-
-def terms(customer: Customer, letters: Iterable[str] = PLAN) -> set[str]:
-    """The terms a customer is filed under, of all or of some letters."""
-    found: set[str] = set()
-    for letter in letters:
-        for attribute, get, spec in PLAN[letter]:
-            owners: Sequence[Any] = customer.addresses if attribute == "addresses" else (customer,)
-            for owner in owners:
-                value = get(owner)
-                if value == "" or value == ():
-                    continue
-                if letter == "w":
-                    found.update(["w" + word for word in words_of(value)])
-                elif term := term_of(spec, value):
-                    found.add(letter + term)
+                found.setdefault(WORDS, []).append(Source(owner or name, name, None))
     return found
 
 
-def moved(before: Customer | None, after: Customer, attributes: Iterable[str]) -> tuple[set[str], set[str]]:
-    """The terms that a change of these attributes takes away and adds."""
+SOURCES = sources()
+LETTERS: dict[str, str] = {}
+"""Attribute of the customer → the letters of the terms that it can yield."""
+for _letter, _row in SOURCES.items():
+    for _source in _row:
+        LETTERS[_source.attribute] = "".join(sorted({*LETTERS.get(_source.attribute, ""), _letter}))
+
+
+def terms(customer: Customer, letters: Iterable[str] = SOURCES) -> set[str]:
+    """The terms a customer is filed under, of all or of some letters."""
+    found: set[str] = set()
+    for letter in letters:
+        if letter != WORDS:
+            found.update(values(customer, letter))
+    if WORDS in letters:
+        whole = {text[1:] for letter in WHOLE for text in values(customer, letter)}
+        found.update([WORDS + word for word in values(customer, WORDS) if word not in whole])
+    return found
+
+
+def values(customer: Customer, letter: str) -> Iterable[str]:
+    """The terms of one letter; of the words just the words."""
+    for source in SOURCES[letter]:
+        for owner in customer.addresses if source.attribute == "addresses" else (customer,):
+            value = getattr(owner, source.name)
+            if value == "" or value == ():
+                continue
+            if source.term is None:
+                yield from words_of(value)
+            elif len(term := source.term(value)) > 1:
+                yield term
+
+
+def moved(before: Customer | None, after: Customer) -> tuple[set[str], set[str]]:
+    """The terms that a change takes away and adds."""
     if before is None:
         return set(), terms(after)
-    letters: set[str] = set()
-    for attribute in attributes:
-        letters |= LETTERS.get(attribute, frozenset())
+    letters = {
+        letter
+        for attribute, codes in LETTERS.items()
+        if getattr(before, attribute) != getattr(after, attribute)
+        for letter in codes
+    }
     old, new = terms(before, letters), terms(after, letters)
     return old - new, new - old
 
@@ -157,5 +184,5 @@ def keyword(text: str) -> list[Filter]:
     if re.fullmatch(r"[\d\s()+./-]+", text) and len(digits(text)) >= LEAST_PHONE_DIGITS:
         number = digits(text)
         whole = CODES["phoneNumber"] + number[::-1]
-        return [Filter((CODES["keyword"] + number,), ((whole, whole + LAST),))]
-    return [Filter((CODES["keyword"] + word,)) for word in dict.fromkeys(words_of(text))]
+        return [Filter((WORDS + number,), ((whole, whole + LAST),))]
+    return [Filter(tuple(letter + word for letter in WORDS + WHOLE)) for word in dict.fromkeys(words_of(text))]

@@ -16,7 +16,7 @@ import msgspec
 from regulars import search
 from regulars.errors import NotFound, Refused, RegularsError, Unavailable
 from regulars.fields import Record, differing, fields_of
-from regulars.record import REFERENCE, Change, Customer
+from regulars.record import EPOCH, REFERENCE, Change, Customer
 from regulars.search import Filter
 from regulars.store.statements import Row
 
@@ -58,8 +58,8 @@ class Plan:
 
     inserts: dict[type[Record], list[Record]] = field(default_factory=dict)
     updates: dict[type[Record], list[Record]] = field(default_factory=dict)
-    terms_removed: list[tuple[int, str, int]] = field(default_factory=list)
-    terms_added: list[tuple[int, str, int]] = field(default_factory=list)
+    terms: list[tuple[int, str, int, int]] = field(default_factory=list)
+    """(tenant, term, customer, 1 for came or 0 for went); each at most once."""
     counters: list[tuple[int, str, int]] = field(default_factory=list)
 
 
@@ -205,11 +205,11 @@ class Tx:
         return after
 
     def _put_customer(self, before: Customer | None, after: Customer) -> Customer:
-        names = differing(before or BLANK, after)
+        names = differing(before, after) if before else []
         if before is not None and UNTRACKED.issuperset(names):
             return before
         version = before.version + 1 if before else 1
-        created = before.created_on if before else (after.created_on if after.created_on > BLANK.created_on else self.now)
+        created = before.created_on if before else after.created_on if after.created_on > EPOCH else self.now
         modified = max(self.now, created) if before else created
         change_id = self.next_id(NEXT_CHANGE)
         after = msgspec.structs.replace(
@@ -230,13 +230,12 @@ class Tx:
                 door=self.actor.door,
                 request_id=self.actor.request_id,
                 kind="updated" if before else "created",
-                fields=describe(before or BLANK, after, names),
+                fields=describe(before, after, names) if before else "{}",
             )
         )
         return after
 
 
-BLANK = Customer(tenant_id=0, id=0)
 UNTRACKED = frozenset({"tenant_id", "id", "version", "change_id", "created_on", "modified_on"})
 MEMBERS = {name: spec.member for name, spec in fields_of(Customer).items()}
 _json = msgspec.json.Encoder(decimal_format="number")
@@ -365,10 +364,9 @@ class Batch:
                 continue
             (plan.inserts if before is None else plan.updates).setdefault(kind, []).append(after)
             if kind is Customer:
-                names = differing(before or BLANK, after)
-                removed, added = search.moved(before, after, names)
-                plan.terms_removed += [(tenant_id, term, number) for term in removed]
-                plan.terms_added += [(tenant_id, term, number) for term in added]
+                removed, added = search.moved(before, after)
+                plan.terms += [(tenant_id, term, number, 0) for term in removed]
+                plan.terms += [(tenant_id, term, number, 1) for term in added]
         if self.changes:
             plan.inserts[Change] = list(self.changes)
         plan.counters = [(tenant, name, value) for (tenant, name), value in self.counters.items()]

@@ -35,6 +35,20 @@ CACHE_KIB = 16 << 10
 CHECKPOINT_BYTES = 8 << 20
 CHECKPOINT_NOW_BYTES = 256 << 20
 
+MOST_UNFILED, MOST_UNFILED_IN_BULK = 5000, 400_000
+"""How many terms may wait in the log before they are filed."""
+
+LOG_TERMS = "INSERT INTO term_log (entries) VALUES (?)"
+FILE_TERMS = (
+    "CREATE TEMP TABLE latest AS SELECT j.value ->> 0 AS tenant_id, j.value ->> 1 AS term, j.value ->> 2 AS customer_id,"
+    " j.value ->> 3 AS came, max(l.id) FROM term_log AS l, json_each(l.entries) AS j GROUP BY 1, 2, 3",
+    "DELETE FROM customer_terms WHERE (tenant_id, term, customer_id) IN"
+    " (SELECT tenant_id, term, customer_id FROM latest WHERE came = 0)",
+    "INSERT OR IGNORE INTO customer_terms SELECT tenant_id, term, customer_id FROM latest WHERE came = 1",
+    "DROP TABLE latest",
+    "DELETE FROM term_log",
+)
+
 _json = msgspec.json.encode
 
 
@@ -112,8 +126,9 @@ class Sqlite:
     """A backend over one file. Small reads and the batch's reads run in the event loop (they are index look-ups in
     mapped memory); whatever waits for the disk or may be long runs in threads."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, most_unfiled: int = MOST_UNFILED) -> None:
         self.path = path
+        self.most_unfiled = most_unfiled
         self._write: apsw.Connection | None = None
         self._read: apsw.Connection | None = None
         self._local = threading.local()
@@ -122,6 +137,10 @@ class Sqlite:
         self._readers = ThreadPoolExecutor(READERS, "store-reader")
         self._checkpointer = ThreadPoolExecutor(1, "store-checkpoint")
         self._checkpointing: asyncio.Future[None] | None = None
+        self._turn = asyncio.Lock()
+        self._unfiled = 0
+        self._filing: asyncio.Future[None] | None = None
+        self._tasks: set[asyncio.Future[None]] = set()
         self._version = -1
         self._read_version = -1
         self._revision = 0
@@ -146,6 +165,11 @@ class Sqlite:
             )
 
     async def close(self) -> None:
+        if self._unfiled >= MOST_UNFILED:
+            self._background(self._file_terms())
+        for task in list(self._tasks):
+            with contextlib.suppress(Unavailable):
+                await task
         for pool in (self._writer, self._readers, self._checkpointer):
             pool.shutdown(wait=True)
         for connection in (self._write, self._read, *self._connections):
@@ -167,6 +191,7 @@ class Sqlite:
 
     @database
     async def begin(self) -> bool:
+        await self._turn.acquire()
         if self._write is None:
             self._write = connect(self.path, write=True)
             self._version = -1
@@ -212,6 +237,8 @@ class Sqlite:
 
     @database
     async def holders(self, keys: Sequence[TermKey]) -> list[tuple[int, str, int]]:
+        for sql in FILE_TERMS:
+            self._writing.execute(sql)
         return self._writing.execute(
             "SELECT t.tenant_id, t.term, t.customer_id FROM json_each(?) AS j CROSS JOIN customer_terms AS t"
             " ON t.tenant_id = j.value ->> 0 AND t.term = j.value ->> 1",
@@ -228,21 +255,22 @@ class Sqlite:
 
     @database
     async def commit(self, plan: Plan) -> None:
-        rows: list[tuple[str, list[statements.Row]]] = []
+        connection = self._writing
         for sql, plans in ((statements.insert, plan.inserts), (statements.update, plan.updates)):
             for kind, records in plans.items():
-                write = statements.writer(kind)
-                rows.append((sql(kind), [write(record) for record in records]))
-        rows.append((statements.REMOVE_TERM, plan.terms_removed))
-        rows.append((statements.ADD_TERM, plan.terms_added))
-        rows.append((statements.PUT_COUNTER, plan.counters))
-        await self._in(self._writer, self._commit, self._writing, rows)
+                connection.executemany(sql(kind), map(statements.writer(kind), records))
+        connection.executemany(statements.PUT_COUNTER, plan.counters)
+        await self._in(self._writer, self._commit, connection, plan.terms)
+        self._turn.release()
+        self._unfiled += len(plan.terms)
+        if self._unfiled >= self.most_unfiled:
+            self._unfiled = 0
+            self._background(self._file_terms())
         self._checkpoint_soon()
 
-    def _commit(self, connection: apsw.Connection, rows: list[tuple[str, list[statements.Row]]]) -> None:
-        for sql, values in rows:
-            if values:
-                connection.executemany(sql, values)
+    def _commit(self, connection: apsw.Connection, terms: list[tuple[int, str, int, int]]) -> None:
+        if terms:
+            connection.execute(LOG_TERMS, (_json(terms).decode(),))
         connection.execute("COMMIT")
         if wal_bytes(self.path) > CHECKPOINT_NOW_BYTES:
             with contextlib.suppress(apsw.BusyError):  # the checkpoint thread is at it
@@ -250,14 +278,55 @@ class Sqlite:
 
     async def rollback(self) -> None:
         connection = self._write
-        if connection is None:
-            return
         try:
-            if connection.in_transaction:
+            if connection is not None and connection.in_transaction:
                 connection.execute("ROLLBACK")
         except apsw.Error:
             self._write = None
             connection.close(True)
+        finally:
+            if self._turn.locked():
+                self._turn.release()
+
+    # ---- search terms: appended to a log by each batch, filed at their place in bulk and before a search
+
+    @database
+    async def _file_terms(self) -> None:
+        """File all terms of the log, between two batches."""
+        async with self._turn:
+            if self._write is not None:
+                await self._in(self._writer, self._file, self._write)
+                self._version = self._write.pragma("data_version")
+        self._checkpoint_soon()
+
+    def _file(self, connection: apsw.Connection) -> None:
+        self._begin_patiently(connection)
+        try:
+            for sql in FILE_TERMS:
+                connection.execute(sql)
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+
+    async def _all_filed(self) -> None:
+        """See to it that every term committed so far is at its place."""
+        newest = self._reading.execute("SELECT max(id) FROM term_log").fetchall()[0][0]
+        while newest is not None:
+            if self._write is None:
+                await self.begin()
+                await self.rollback()
+            if self._filing is None or self._filing.done():
+                self._filing = asyncio.ensure_future(self._file_terms())
+            await self._filing
+            oldest = self._reading.execute("SELECT min(id) FROM term_log").fetchall()[0][0]
+            if oldest is None or oldest > newest:
+                return
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     # ---- checkpoints, off the hot path
 
@@ -323,6 +392,8 @@ class Sqlite:
 
     @database
     async def find(self, tenant_id: int, filters: Sequence[Filter], limit: int, offset: int) -> Page:
+        if filters:
+            await self._all_filed()
         return await self._in(self._readers, self._find, tenant_id, filters, limit, offset)
 
     def _find(self, tenant_id: int, filters: Sequence[Filter], limit: int, offset: int) -> Page:

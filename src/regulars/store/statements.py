@@ -111,8 +111,6 @@ PUT_COUNTER = (
     "INSERT INTO counters (tenant_id, name, value) VALUES (?, ?, ?) "
     "ON CONFLICT (tenant_id, name) DO UPDATE SET value = excluded.value"
 )
-ADD_TERM = "INSERT INTO customer_terms (tenant_id, term, customer_id) VALUES (?, ?, ?)"
-REMOVE_TERM = "DELETE FROM customer_terms WHERE tenant_id = ? AND term = ? AND customer_id = ?"
 
 
 def members(tenant_id: int, one: Filter) -> tuple[str, list[Any]]:

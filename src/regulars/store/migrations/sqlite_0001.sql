@@ -174,13 +174,11 @@ CREATE TABLE customer_terms (
     PRIMARY KEY (tenant_id, term, customer_id)
 ) STRICT, WITHOUT ROWID;
 
--- Terms that came (present = 1) or went (0) since the last merge, in order: appending is far cheaper than filing.
+-- Terms that came or went since the last merge, a batch a row: JSON [[tenant, term, customer, 1 came or 0 went], …].
+-- Appending is far cheaper than filing each term at its place.
 CREATE TABLE term_log (
-    id INTEGER PRIMARY KEY,
-    tenant_id INTEGER NOT NULL,
-    term TEXT NOT NULL,
-    customer_id INTEGER NOT NULL,
-    present INTEGER NOT NULL
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    entries TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE counters (
