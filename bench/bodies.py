@@ -39,10 +39,10 @@ WEIGHTS = {
     "Comments": 14, "Phone1": 12, "Email": 10, "Name": 8, "Rating": 8, "Mobile": 7, "BusinessName": 6,
     "Phone2": 5, "EmailCC": 5, "Salesman": 4, "Title": 3, "SourceId": 3, "CompanyId": 3,
     "BusinessAliases": 3, "Fax": 2,
-    "Phone3": 2, "IsWholesale": 2, "AccountManager1Commission": 2, "AccountManager2Commission": 1,
+    "Phone3": 2, "AccountManager1Commission": 2, "AccountManager2Commission": 1,
     "AccountManager3Commission": 1,
 }  # fmt: skip
-FEW_VALUES = {"Title", "Rating", "IsWholesale", "CompanyId"}
+FEW_VALUES = {"Title", "Rating", "CompanyId"}
 SHAPES = 4096
 
 
@@ -68,8 +68,6 @@ class Bodies:
             wanted, chosen = self.random.randint(3, 8), list[str]()
             while len(chosen) < wanted:
                 member = self.random.choices(list(usable), list(usable.values()))[0]
-                if member == "IsWholesale" and "BusinessName" not in chosen:
-                    chosen.append("BusinessName")  # a wholesale customer needs one
                 if member not in chosen:
                     chosen.append(member)
             if len(chosen) <= 8 and not FEW_VALUES.issuperset(chosen):
@@ -117,7 +115,6 @@ class Bodies:
         choices: Sequence[object] = {
             "Title": TITLES,
             "Rating": range(6),
-            "IsWholesale": (True, False),
             "CompanyId": self.companies,
         }[member]
         value = choices[n % len(choices)]

@@ -72,11 +72,12 @@ def call(port: int, verb: str, path: str, token: str = "", body: object = None) 
         connection.request(verb, path, None if body is None else json.dumps(body), headers)
         answer = connection.getresponse()
         text = answer.read()
+        is_json = "json" in answer.headers.get("Content-Type", "")
     finally:
         connection.close()
     if answer.status // 100 != 2:
         raise RuntimeError(f"{verb} {path}: {answer.status} {text[:1000]!r}")
-    return json.loads(text) if text else None
+    return json.loads(text) if text and is_json else None
 
 
 def launch(

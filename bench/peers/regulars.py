@@ -37,6 +37,8 @@ def make_store(folder: Path, customers: int) -> None:
     folder.mkdir(parents=True)
     run(["init", *on(folder), "--tenant", "demo", "--user", USER])
     run(["sample", *on(folder), "--customers", str(customers), "--seed", "1"])
+    for company in ("1", "2", "3"):  # so that any customer may move to any company
+        run(["company", "set", company, *on(folder), "--allow-shipping-unpaid-orders"])
 
 
 def on(folder: Path) -> list[str]:

@@ -1,0 +1,379 @@
+"""`Client` and `AsyncClient`: the customer book from Python, this server's or the vendor's.
+
+    with Client("https://tt.api.example.com", "ann@example.com", "secret") as book:
+        for listed in book.iterate_customers(corporate_name="Lovelace"):
+            details = book.get_customer(listed.id)
+            book.update_customer(listed.id, phone1="555-0100", rating=Rating.Satisfied, if_match=details.etag)
+
+Every call is written once, in `Operations`, as a `Call` that says what to send and how to read the answer. `Trial`
+decides what happens after each attempt. Neither does I/O; the two clients only send, wait and lock.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from functools import wraps
+from operator import index
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
+
+import httpx2
+
+from regulars import wire
+from regulars.client import answers, bodies
+from regulars.client.answers import *
+from regulars.client.bodies import FilterValue, Value
+from regulars.client.calls import Call, Trial, Walk
+from regulars.record import Address, Company
+
+P = ParamSpec("P")
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+LONGEST_WAIT = 60.0
+"""When the service asks for a longer pause than this, in seconds, the error is raised at once."""
+MARGIN = 60.0
+"""A token is renewed this many seconds before it expires, but not before nine tenths of its life."""
+
+
+class Operation(Protocol[P, T_co]):
+    """A method that `Client` answers directly, and `AsyncClient` when it is awaited."""
+
+    @overload
+    def __get__(self, client: "Client", owner: Any) -> Callable[P, T_co]: ...
+    @overload
+    def __get__(self, client: "AsyncClient", owner: Any) -> Callable[P, Coroutine[Any, Any, T_co]]: ...
+
+
+def operation(build: Callable[Concatenate[Any, P], Call[T]]) -> Operation[P, T]:
+    """Turns a method that describes a call into one that makes it."""
+
+    @wraps(build)
+    def method(client: Any, *args: P.args, **kwargs: P.kwargs) -> Any:
+        return client._send(build(client, *args, **kwargs))
+
+    return cast(Operation[P, T], method)
+
+
+class Operations:
+    """Every call. All raise, besides what they name, `Unauthenticated`, `Denied`, `TooMany` and `Unavailable`."""
+
+    def __init__(
+        self, base_url: str, username: str, password: str, retries: int, longest_wait: float, clock: Callable[[], float]
+    ) -> None:
+        self.base_url = api_url(base_url)
+        self.username = username
+        self._retries, self._longest_wait, self._clock = retries, longest_wait, clock
+        login = wire.encode({"Username": username, "Password": password})
+        self._login = Call("POST", "token", read_token, body=login, secured=False)
+        self._token = Token("", 0.0)
+        self._renew_at = 0.0
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.base_url!r}, {self.username!r})"
+
+    def _usable(self, stale: str) -> bool:
+        return self._token.text not in ("", stale) and self._clock() < self._renew_at
+
+    def _keep(self, token: Token, asked: float) -> None:
+        self._token, self._renew_at = token, asked + token.life - min(MARGIN, token.life / 10)
+
+    def _trial(self, call: Call[Any]) -> Trial:
+        return Trial(call, self._retries, self._longest_wait)
+
+    def _request(self, call: Call[Any], token: str) -> httpx2.Request:
+        headers = {"Accept": "application/json", "Content-Type": "application/json", "User-Agent": "regulars"}
+        headers |= call.headers | ({"Authorization": f"Bearer {token}"} if token else {})
+        url = f"{self.base_url}/{call.path}"
+        return httpx2.Request(call.method, url, params=list(call.query) or None, headers=headers, content=call.body)
+
+    def _update(
+        self, path: str, body: dict[str, Any], if_match: int | str | None, strict: bool, repeatable: bool = True
+    ) -> Call[Updated]:
+        headers = precondition(if_match) | ({"Prefer": "handling=strict"} if strict else {})
+        repeatable = repeatable and if_match is None
+        return Call("PUT", path, read_updated, body=wire.encode(body), headers=headers, repeatable=repeatable)
+
+    @operation
+    def update_customer(
+        self,
+        customer_id: int,
+        members_: Mapping[str, Value] | None = None,
+        /,
+        *,
+        if_match: int | str | None = None,
+        strict: bool = False,
+        **fields: Value,
+    ) -> Call[Updated]:
+        """Set the named members of a customer; the others, and those that are None, stay (contract §4.2).
+
+        Names are those of `record.Customer` (`phone1`, `account_manager1_commission`, `name`) or of the wire
+        (`Phone1`), in any case. `if_match` is the version or ETag that the customer must still have; `strict` has the
+        service refuse what it would ignore. Raises `TypeError` for an unknown name, `Refused`, `NotFound`, `Conflict`.
+        """
+        body = members("customer", "update_customer", members_, fields)
+        return self._update(f"Customers/{index(customer_id)}", body, if_match, strict)
+
+    @operation
+    def update_addresses(
+        self,
+        customer_id: int,
+        addresses: Iterable[Address | Mapping[str, Any]],
+        /,
+        *,
+        if_match: int | str | None = None,
+        strict: bool = False,
+    ) -> Call[Updated]:
+        """Replace addresses by their ids, add those with id 0, leave the others (contract §4.3). Each is sent whole.
+
+        One that adds is never sent twice. Raises `Refused`, `NotFound`, `Conflict`.
+        """
+        items = [address_body(one) for one in addresses]
+        path = f"Customers/{index(customer_id)}/Addresses"
+        return self._update(path, {"Addresses": items}, if_match, strict, all(one.get("ID") for one in items))
+
+    @operation
+    def update_custom_columns(
+        self, customer_id: int, values: Mapping[str, Any], /, *, if_match: int | str | None = None, strict: bool = False
+    ) -> Call[Updated]:
+        """Set custom columns by name; `""` empties one (contract §4.4). Raises `Refused`, `NotFound`, `Conflict`."""
+        columns = [{"ColumnName": name, "Value": writing(value, name)} for name, value in values.items()]
+        path = f"Customers/{index(customer_id)}/CustomColumns"
+        return self._update(path, {"CustomColumns": columns}, if_match, strict)
+
+    @operation
+    def update_order_options(
+        self,
+        customer_id: int,
+        members_: Mapping[str, Value] | None = None,
+        /,
+        *,
+        if_match: int | str | None = None,
+        strict: bool = False,
+        **fields: Value,
+    ) -> Call[Updated]:
+        """Set how the customer's orders are handled (contract §4.5); otherwise as `update_customer`."""
+        body = members("order_options", "update_order_options", members_, fields)
+        return self._update(f"Customers/{index(customer_id)}/OrderOptions", body, if_match, strict)
+
+    @operation
+    def update_shipping_preferences(
+        self,
+        customer_id: int,
+        members_: Mapping[str, Value] | None = None,
+        /,
+        *,
+        if_match: int | str | None = None,
+        strict: bool = False,
+        **fields: Value,
+    ) -> Call[Updated]:
+        """Set how the customer's orders are shipped (contract §4.6); otherwise as `update_customer`."""
+        body = members("shipping", "update_shipping_preferences", members_, fields)
+        return self._update(f"Customers/{index(customer_id)}/ShippingPreferences", body, if_match, strict)
+
+    @operation
+    def get_customer(self, customer_id: int, /) -> Call[CustomerDetails]:
+        """One customer, whole (contract §3.2). Raises `NotFound`."""
+        return Call("GET", f"Customers/{index(customer_id)}", read_details)
+
+    @operation
+    def list_customers(
+        self, *, page: int = 1, size: int = wire.MOST_PAGE_SIZE, **filters: FilterValue
+    ) -> Call[CustomerPage]:
+        """One page of the customers that match every filter, newest first; at most 50 a page (contract §3.1).
+
+        Filters are those of the contract, such as `first_name`, `customer_ids`, `created_on_from`. Raises `TypeError`
+        for an unknown one, `ValueError` for an empty one (it would match all), `Refused`.
+        """
+        return Call("GET", "Customers", read_page, query=paging(page, size) + query(filters))
+
+    @operation
+    def create_customer(self, members_: Mapping[str, Value] | None = None, /, **fields: Value) -> Call[int]:
+        """Create a customer and return its id (contract §4.1). Never sent twice.
+
+        `company_id`, `first_name`, `email`, `customer_type` (`NewCustomerType` or its name), for retail also
+        `last_name`, for wholesale perhaps `business_name`. Raises `TypeError` for an unknown name, `Refused`.
+        """
+        body = wire.encode(members("create", "create_customer", members_, fields))
+        return Call("POST", "Customers", lambda answer: json_as(answer, int), body=body, repeatable=False)
+
+    @operation
+    def add_customers_to_group(self, group_id: int, customer_ids: Iterable[int], /) -> Call[None]:
+        """Make customers members of a group; members stay members (contract §4.7). Raises `Refused`, `NotFound`."""
+        body = wire.encode({"CustomersIDs": [index(one) for one in customer_ids]})
+        path = f"Customers/CustomersGroups/{index(group_id)}/Customers"
+        return Call("POST", path, lambda answer: None, body=body, repeatable=False)
+
+    @operation
+    def list_companies(
+        self, *, page: int = 1, size: int = wire.MOST_PAGE_SIZE, ids: Iterable[int] = (), keyword: str = ""
+    ) -> Call[CompanyPage]:
+        """One page of the companies that a customer can belong to; of all ids and names unless some are given."""
+        wanted = [("companyID", str(index(one))) for one in ids] + ([("keyword", keyword)] if keyword else [])
+        return Call("GET", "Companies", read_companies, query=paging(page, size) + wanted)
+
+    @operation
+    def get_company(self, company_id: int, /) -> Call[Company]:
+        """One company. Raises `NotFound`."""
+        return Call("GET", f"Companies/{index(company_id)}", lambda answer: rows(Company, [json_as(answer, dict)])[0])
+
+    @operation
+    def list_payment_terms(self) -> Call[list[Choice]]:
+        """What a customer's `credit_term` can be."""
+        return Call("GET", "Settings/PaymentTerms", read_choices)
+
+    @operation
+    def list_carriers(self) -> Call[list[Choice]]:
+        """What `carrier_id` of the shipping preferences can be."""
+        return Call("GET", "Settings/ShippingCarriers", read_choices, query=[("siteCode", "0")])
+
+    @operation
+    def list_services(self, carrier: str, /) -> Call[list[Choice]]:
+        """What `carrier_method_id` of the shipping preferences can be, for a carrier by its name. Raises `Refused`."""
+        return Call("GET", "Settings/ShippingServices", read_choices, query=[("siteCode", "0"), ("carrier", carrier)])
+
+    @operation
+    def server_by_team(self, team: str, /) -> Call[str]:
+        """The base URL of a team's own server; needs no password. Raises `NotFound`."""
+        return Call("GET", "server-by-team/", read_server, query=[("team", team)], secured=False)
+
+
+class Client(Operations):
+    """A customer book, called synchronously; threads may share one.
+
+    `base_url` is `https://HOST`, `…/rest` or `…/rest/api`; `timeout` and `longest_wait` are in seconds, `retries` is
+    how often a call is tried again where that is safe. `sleep`, `clock` and `transport` are for tests.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        username: str,
+        password: str,
+        *,
+        timeout: float = 30,
+        retries: int = 3,
+        longest_wait: float = LONGEST_WAIT,
+        transport: httpx2.BaseTransport | None = None,
+        sleep: Callable[[float], object] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(base_url, username, password, retries, longest_wait, clock)
+        self._http = httpx2.Client(timeout=timeout, transport=transport)
+        self._sleep = sleep
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def log_in(self) -> None:
+        """Get a new token now, not when it is needed (contract §2). Raises `Unauthenticated`."""
+        self._renewed(self._token.text)
+
+    def iterate_customers(self, **filters: FilterValue) -> Iterator[ListedCustomer]:
+        """Every customer that matches, page by page, once, even while the list changes; see `list_customers`."""
+        walk = Walk()
+        while walk.number:
+            yield from walk.take(self.list_customers(page=walk.number, **filters))
+
+    def _send(self, call: Call[T]) -> T:
+        trial = self._trial(call)
+        while True:
+            token = self._renewed(trial.stale) if call.secured else ""
+            outcome = self._attempt(self._request(call, token))
+            wait = trial.judge(outcome, token)
+            if wait is None:
+                return call.read(cast(httpx2.Response, outcome))
+            if wait:
+                self._sleep(wait)
+
+    def _attempt(self, request: httpx2.Request) -> httpx2.Response | httpx2.RequestError:
+        try:
+            return self._http.send(request)
+        except httpx2.RequestError as error:
+            return error
+
+    def _renewed(self, stale: str) -> str:
+        with self._lock:
+            if not self._usable(stale):
+                asked = self._clock()
+                self._keep(self._send(self._login), asked)
+            return self._token.text
+
+
+class AsyncClient(Operations):
+    """A customer book, called from asyncio; tasks may share one. Every call of `Client`, to be awaited."""
+
+    def __init__(
+        self,
+        base_url: str,
+        username: str,
+        password: str,
+        *,
+        timeout: float = 30,
+        retries: int = 3,
+        longest_wait: float = LONGEST_WAIT,
+        transport: httpx2.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(base_url, username, password, retries, longest_wait, clock)
+        self._http = httpx2.AsyncClient(timeout=timeout, transport=transport)
+        self._sleep = sleep
+        self._lock = asyncio.Lock()
+
+    async def __aenter__(self) -> "AsyncClient":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def log_in(self) -> None:
+        """Get a new token now, not when it is needed (contract §2). Raises `Unauthenticated`."""
+        await self._renewed(self._token.text)
+
+    async def iterate_customers(self, **filters: FilterValue) -> AsyncIterator[ListedCustomer]:
+        """Every customer that matches, page by page, once, even while the list changes; see `list_customers`."""
+        walk = Walk()
+        while walk.number:
+            for one in walk.take(await self.list_customers(page=walk.number, **filters)):
+                yield one
+
+    async def _send(self, call: Call[T]) -> T:
+        trial = self._trial(call)
+        while True:
+            token = await self._renewed(trial.stale) if call.secured else ""
+            outcome = await self._attempt(self._request(call, token))
+            wait = trial.judge(outcome, token)
+            if wait is None:
+                return call.read(cast(httpx2.Response, outcome))
+            if wait:
+                await self._sleep(wait)
+
+    async def _attempt(self, request: httpx2.Request) -> httpx2.Response | httpx2.RequestError:
+        try:
+            return await self._http.send(request)
+        except httpx2.RequestError as error:
+            return error
+
+    async def _renewed(self, stale: str) -> str:
+        async with self._lock:
+            if not self._usable(stale):
+                asked = self._clock()
+                self._keep(await self._send(self._login), asked)
+            return self._token.text

@@ -1,0 +1,282 @@
+"""What answers say: typed results, read by walking the declaration, and errors (contract §3 and §5)."""
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Annotated, Any, TypeVar
+from urllib.parse import unquote
+
+import httpx2
+import msgspec
+
+from regulars import wire
+from regulars.errors import Conflict, Denied, NotFound, Refused, RegularsError, TooMany, Unauthenticated, Unavailable
+from regulars.fields import Field, Invalid, fields_of, to_int, to_moment
+from regulars.record import Address, ColumnType, Company, Customer, Rating
+
+T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
+
+TOKEN_LIFE = 3600.0
+"""How long a token is good for when the answer does not say, in seconds."""
+
+
+class CustomerDetails(msgspec.Struct, frozen=True):
+    """One customer, whole (contract §3.2).
+
+    `customer` has what the answer tells: its `tenant_id` is 0, its `version` is 0 where the service sends no ETag (as
+    the vendor's), and what cannot be read back (shipping preferences, for one) has its default. `unread` names the
+    attributes whose values were none that the declaration knows; like everything else, they are in `raw`.
+    """
+
+    customer: Customer
+    raw: dict[str, Any]
+    etag: str = ""
+    unread: tuple[str, ...] = ()
+
+
+class ListedCustomer(msgspec.Struct, frozen=True):
+    """One customer of a list (contract §3.1)."""
+
+    id: Annotated[int, Field("The customer's number.", "UserID")]
+    email: Annotated[str, Field("The e-mail address.", "Email")] = ""
+    first_name: Annotated[str, Field("The first name.", "FirstName")] = ""
+    last_name: Annotated[str, Field("The last name.", "LastName")] = ""
+    middle_initial: Annotated[str, Field("The middle name's first letter.", "MiddleInitial")] = ""
+    email_cc: Annotated[str, Field("More addresses.", "EmailCC")] = ""
+    rating: Annotated[Rating, Field("How satisfied the customer is.", "Rating")] = Rating.NotRated
+    business_name: Annotated[str, Field("The company's name.", "CorporateName")] = ""
+    is_wholesale: Annotated[bool, Field("Wholesale; otherwise retail.", "IsWholeSaleUser")] = False
+    custom_columns: Annotated[Mapping[str, Any], Field("Values of custom columns by name.", "CustomColumns")] = {}
+
+
+class CustomerPage(msgspec.Struct, frozen=True):
+    """One page of a list, newest first, and how many customers there are in all."""
+
+    items: list[ListedCustomer]
+    total: int
+
+
+class CompanyPage(msgspec.Struct, frozen=True):
+    """One page of companies, and how many there are in all. Their `tenant_id` is 0."""
+
+    items: list[Company]
+    total: int
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """A payment term, carrier or carrier's service: the key that customers refer to, and what it means."""
+
+    id: Annotated[int, Field("The key.", "ID")]
+    name: Annotated[str, Field("What it means.", "Name")] = ""
+
+
+class Updated(msgspec.Struct, frozen=True):
+    """What an update came to: the customer's version and ETag now (0 and empty where the service sends none), and the
+    members that the service said it ignored."""
+
+    version: int = 0
+    etag: str = ""
+    ignored: tuple[str, ...] = ()
+
+
+# ---- reading
+
+
+def json_of(answer: httpx2.Response) -> Any:
+    """The JSON value of an answer, its decimals exact; None when it is none."""
+    with suppress(Refused):
+        return wire.read_json(answer.content)
+    return None
+
+
+def json_as(answer: httpx2.Response, kind: type[T]) -> T:
+    value = json_of(answer)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise RegularsError(
+            f"Expected a JSON {kind.__name__} from {answer.request.url.path}, got {answer.text[:60]!r}."
+        )
+    return value
+
+
+def convert(spec: Field, value: Any) -> Any:
+    """A value of an answer in its field's type; raises `Invalid`. Limits are those of writing: texts come as they are."""
+    if isinstance(value, str) and spec.type is str:
+        return value
+    if spec.type in (datetime, datetime | None):
+        return to_moment(value)
+    return spec.convert(value)
+
+
+def decode(record: type[S], raw: Mapping[str, Any], section: str = "") -> tuple[S, list[str]]:
+    """A record from where its declaration says that it reads back, else from `section` by the names of its members;
+    and the attributes that have a value which is none for them."""
+    values: dict[str, Any] = {}
+    unread: list[str] = []
+    for name, spec in fields_of(record).items():
+        for place in spec.reads or ((f"{section}.{spec.member}",) if section else ()):
+            holder, _, key = place.partition(".")
+            value = raw[holder].get(key) if isinstance(raw.get(holder), dict) else None
+            if value is not None:
+                try:
+                    values[name] = convert(spec, value)
+                except Invalid:
+                    unread.append(name)
+    for info in msgspec.structs.fields(record):
+        if info.required and info.name not in values:
+            values[info.name] = fields_of(record)[info.name].type()
+    return record(**values), unread
+
+
+def rows(record: type[S], items: Any) -> list[S]:
+    return [decode(record, {"row": item}, "row")[0] for item in items or () if isinstance(item, dict)]
+
+
+def version_of(answer: httpx2.Response) -> int:
+    """The version that an ETag states; 0 when there is none. Proxies that compress make it a weak one."""
+    match = re.fullmatch(r'(?:W/)?"(\d{1,18})"', answer.headers.get("etag", ""))
+    return int(match[1]) if match else 0
+
+
+def read_details(answer: httpx2.Response) -> CustomerDetails:
+    raw = json_as(answer, dict)
+    customer, unread = decode(Customer, raw)
+    found = [decode(Address, {"Addresses": item}) for item in raw.get("Addresses") or ()]
+    customer = msgspec.structs.replace(
+        customer,
+        version=version_of(answer),
+        addresses=tuple(address for address, _ in found),
+        custom_values={
+            column["ID"]: stored(column) for column in raw.get("CustomColumns") or () if column.get("Value") is not None
+        },
+        group_ids=tuple(group["ID"] for group in (raw.get("CustomerGroups") or {}).get("CustomerGroups") or ()),
+    )
+    unread += [f"addresses[{place}].{name}" for place, (_, names) in enumerate(found) for name in names]
+    return CustomerDetails(customer, raw, answer.headers.get("etag", ""), tuple(unread))
+
+
+def stored(column: Mapping[str, Any]) -> Any:
+    """A custom column's value as `Customer.custom_values` has it: decimals as text."""
+    value = column["Value"]
+    if column.get("DataType") == ColumnType.Decimal:
+        return str(value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def read_page(answer: httpx2.Response) -> CustomerPage:
+    page = json_as(answer, dict)
+    items = [{**item, "CustomColumns": by_name(item.get("CustomColumns"))} for item in page.get("Items") or ()]
+    return CustomerPage(rows(ListedCustomer, items), to_int(page.get("TotalResults", 0)))
+
+
+def by_name(columns: Any) -> dict[str, Any]:
+    return {column["ColumnName"]: column.get("Value") for column in columns or ()}
+
+
+def read_companies(answer: httpx2.Response) -> CompanyPage:
+    page = json_as(answer, dict)
+    return CompanyPage(rows(Company, page.get("Items")), to_int(page.get("TotalResults", 0)))
+
+
+def read_choices(answer: httpx2.Response) -> list[Choice]:
+    return rows(Choice, json_as(answer, list))
+
+
+def read_updated(answer: httpx2.Response) -> Updated:
+    ignored = answer.headers.get("ignored-members", "")
+    names = tuple(unquote(name.strip()) for name in ignored.split(",") if name.strip())
+    return Updated(version_of(answer), answer.headers.get("etag", ""), names)
+
+
+def read_server(answer: httpx2.Response) -> str:
+    found = json_as(answer, dict)
+    if not found.get("Success") or not isinstance(found.get("RestApiEndpoint"), str):
+        raise NotFound(str(found.get("Message") or "The team was not found."))
+    return str(found["RestApiEndpoint"])
+
+
+def moment(text: object) -> datetime | None:
+    """A time as JSON or as an HTTP header has it; None when it is none."""
+    with suppress(Invalid):
+        return to_moment(text)
+    with suppress(ValueError, TypeError):
+        found = parsedate_to_datetime(str(text))
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return None
+
+
+def served_at(answer: httpx2.Response) -> datetime:
+    """When the service answered, by its own clock, so that a wrong one here does no harm."""
+    return moment(answer.headers.get("date")) or datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Token:
+    """A bearer token and how long it is good for, in seconds."""
+
+    text: str = field(repr=False)
+    life: float
+
+
+def read_token(answer: httpx2.Response) -> Token:
+    """A token as this server or the vendor grants it (contract §2): `expires_in`, else `.expires`, else an hour."""
+    body = json_as(answer, dict)
+    text = body.get("access_token")
+    if not isinstance(text, str) or not text:
+        raise Unauthenticated(str(body.get("Message") or "Expected an access token, got an answer without one."))
+    with suppress(Invalid):
+        return Token(text, float(to_int(body.get("expires_in"), 1)))
+    expires, issued = moment(body.get(".expires")), moment(body.get(".issued")) or served_at(answer)
+    return Token(text, (expires - issued).total_seconds() if expires else TOKEN_LIFE)
+
+
+# ---- errors
+
+
+def failure(request: httpx2.Request, outcome: httpx2.Response | httpx2.RequestError) -> RegularsError | None:
+    """The error that an answer states (contract §5), quirks included; None when it is a good one."""
+    if isinstance(outcome, httpx2.RequestError):
+        why = f"{type(outcome).__name__}: {outcome}"
+        known = isinstance(outcome, UNSENT) or call.repeatable
+        return Unavailable(
+            f"No answer to {call.method} {call.path}: {why}"
+            + ("" if known else ". Whether it took effect is not known.")
+        )
+    if outcome.is_success:
+        return None
+    status, body = outcome.status_code, json_of(outcome)
+    holder = body if isinstance(body, dict) else {}
+    message = str(body if isinstance(body, str) else holder.get("Message") or holder.get("Error") or "")
+    said = message.lower()
+    if status == 401 or "invalid username or password" in said:
+        return Unauthenticated(message or "Not Valid Token")
+    if status == 404 or (status == 500 and "could not find or load record" in said):
+        return NotFound(message or f"{call.path} was not found.")
+    if status == 429 or (status == 409 and "too many requests" in said):
+        return TooMany(message or "Too many requests.", pause(outcome, holder))
+    if status in (409, 412):
+        return Conflict(message or "The customer was changed by somebody else.", version_of(outcome))
+    if status == 403:
+        return Denied(message or "Authorization has been denied for this request.")
+    if status in (400, 413, 415, 422):
+        state = holder.get("ModelState")
+        problems = state.items() if isinstance(state, dict) else ()
+        listed = {name: [str(one) for one in (why if isinstance(why, list) else [why])] for name, why in problems}
+        return Refused(listed, message or "The request is invalid.")
+    if status in (408, 502, 503, 504):
+        return Unavailable(message or f"HTTP {status}.", pause(outcome, holder))
+    request_id = outcome.headers.get("x-request-id", "")
+    about = f" (request {request_id})" if request_id else ""
+    return RegularsError(f"HTTP {status} to {call.method} {call.path}: {message or outcome.text[:200]}{about}")
+
+
+def pause(answer: httpx2.Response, body: Mapping[str, Any]) -> float:
+    """For how many seconds the service wants to be left alone; 1 when it does not say."""
+    header = answer.headers.get("retry-after", "")
+    if header.isdecimal():
+        return float(header)
+    until = moment(header) or moment(body.get("RateLimitResetTime"))
+    return max(0.0, (until - served_at(answer)).total_seconds()) if until else 1.0
