@@ -11,7 +11,6 @@ import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count
@@ -23,6 +22,7 @@ import argon2
 import httpx2
 import pytest
 import uvicorn
+from msgspec.structs import replace
 
 from regulars import access
 from regulars.app import App, migrate
@@ -35,7 +35,6 @@ from regulars.record import (
     ColumnType,
     Company,
     Customer,
-    Employee,
     Group,
     PaymentTerm,
     Service,
@@ -47,9 +46,10 @@ from regulars.store import Actor, Tx
 T = TypeVar("T")
 
 PASSWORD = "correct horse battery staple"
-HOST, OTHER_HOST, QUIRKY_HOST = "tt.api.example.com", "other.api.example.com", "quirky.api.example.com"
-TT, OTHER, QUIRKY = 1, 2, 3
-"""The tenants: one as anybody's, one that is strict about business names and e-mail, one with the quirks on."""
+TT, OTHER, QUIRKY, SAMPLE = 1, 2, 3, 4
+"""The tenants: one as anybody's, one that is strict about business names and e-mail, one with the quirks on, and one
+for sample customers."""
+HOST, OTHER_HOST, QUIRKY_HOST, SAMPLE_HOST = (f"{name}.api.example.com" for name in ("tt", "other", "quirky", "sample"))
 
 ADMIN = "admin@example.com"
 EMPLOYEES: dict[str, dict[str, bool]] = {
@@ -121,6 +121,7 @@ class Running:
                 port=0,
                 http=protocol,
                 ws="none",
+                interface="asgi3",
                 lifespan="on",
                 log_config=None,
                 access_log=False,
@@ -130,6 +131,7 @@ class Running:
         )
         self._asgi = Server(self.app)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._callers: list[Api] = []
         self.loop: asyncio.AbstractEventLoop
         self.port = 0
 
@@ -147,6 +149,8 @@ class Running:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for caller in self._callers:
+            caller.client.close()
         self._server.should_exit = True
         self._thread.join(10)
 
@@ -175,21 +179,11 @@ class Running:
         """A caller that is logged in."""
         answer = self.login(user, host=host)
         assert answer.status_code == 200, answer.text
-        return Api(self, answer.json()["access_token"], host)
+        self._callers.append(Api(self, answer.json()["access_token"], host))
+        return self._callers[-1]
 
     def connect(self, timeout: float = 5) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout)
-
-
-@dataclass(frozen=True)
-class Body:
-    """What a body says, numbers with a point kept as they were spelt."""
-
-    text: str
-
-    @property
-    def value(self) -> Any:
-        return json.loads(self.text, parse_float=Decimal)
 
 
 class Api:
@@ -241,7 +235,7 @@ class Api:
         """The customer whole, decimals exact."""
         answer = self.get(f"Customers/{customer_id}")
         assert answer.status_code == 200, answer.text
-        return Body(answer.text).value
+        return json.loads(answer.text, parse_float=Decimal)
 
     def update(self, customer_id: int, part: str = "", **members: Any) -> httpx2.Response:
         """An update that must succeed."""
@@ -263,7 +257,7 @@ class Api:
 
     @property
     def tenant_id(self) -> int:
-        return {HOST: TT, OTHER_HOST: OTHER, QUIRKY_HOST: QUIRKY}[self.host]
+        return {HOST: TT, OTHER_HOST: OTHER, QUIRKY_HOST: QUIRKY, SAMPLE_HOST: SAMPLE}[self.host]
 
     @contextmanager
     def unchanged(self, customer_id: int) -> Iterator[None]:
@@ -310,9 +304,7 @@ def fill(tx: Tx, tenant: Tenant, password_hash: str) -> None:
 
 
 def _of(tenant_id: int, record: Any) -> Any:
-    import msgspec
-
-    return msgspec.structs.replace(record, tenant_id=tenant_id)
+    return replace(record, tenant_id=tenant_id)
 
 
 @contextmanager
@@ -342,7 +334,7 @@ class Errors(logging.Handler):
 
 @pytest.fixture(scope="session")
 def errors() -> Iterator[Errors]:
-    """What the servers of the session logged as errors; a test that provokes one clears it. In the end there is none."""
+    """What the servers of the session log as errors."""
     handler = Errors()
     logging.getLogger().addHandler(handler)
     yield handler
@@ -392,14 +384,3 @@ def employees(server: Running) -> Mapping[str, Api]:
 def customer(api: Api) -> int:
     """A fresh retail customer of the first tenant."""
     return api.new()
-
-
-def employee_id(email: str) -> int:
-    return list(EMPLOYEES).index(email) + 1
-
-
-def revoke(server: Running, tenant_id: int, email: str, **values: Any) -> Employee:
-    return server.run(tenant_id, access.put_employee, email, **values)
-
-
-__all__ = ["replace"]

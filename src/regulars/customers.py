@@ -77,6 +77,7 @@ def update_addresses(tx: Tx, customer_id: int, patch: Patch, expect: Collection[
     addresses = {one.id: one for one in before.addresses}
     seen: set[int] = set()
     for index, one in patch.values.get("addresses", ()):
+        check_address(one, index, patch)
         if one.id and one.id not in addresses:
             known = ", ".join(str(number) for number in sorted(addresses)) or "none"
             patch.refuse(
@@ -85,7 +86,7 @@ def update_addresses(tx: Tx, customer_id: int, patch: Patch, expect: Collection[
             )
         elif one.id in seen:
             patch.refuse(f"Addresses[{index}].ID", f"Expected each address once, got {one.id} again.")
-        elif check_address(one, index, patch) and not patch.problems:
+        elif not patch.problems:
             number = one.id or tx.next_id("addresses")
             addresses[number] = replace(one, id=number)
         seen.add(one.id) if one.id else None
@@ -101,17 +102,22 @@ def update_custom_columns(tx: Tx, customer_id: int, patch: Patch, expect: Collec
     before = current(tx, customer_id, expect)
     columns = {fold(column.name): column for column in tx.all(Column)}
     values = dict(before.custom_values)
+    seen: set[int] = set()
     for index, name, value in patch.values.get("custom_columns", ()):
         column = columns.get(fold(name))
         if column is None:
             known = ", ".join(column.name for column in columns.values()) or "none"
             patch.refuse(f"CustomColumns[{index}].ColumnName", f"Expected one of {known}, got {shown(name)}.")
+        elif column.id in seen:
+            patch.refuse(f"CustomColumns[{index}].ColumnName", f"Expected each column once, got {column.name} again.")
         elif value is not None:
             try:
                 values[column.id] = custom_value(column, value)
             except Invalid as error:
                 patch.refuse(f"CustomColumns[{index}].Value", f"{column.name}: {error}")
-    after = replace(before, custom_values={key: values[key] for key in sorted(values) if values[key] != ""})
+        if column is not None:
+            seen.add(column.id)
+    after = replace(before, custom_values={key: values[key] for key in sorted(values) if values[key] not in ("", ())})
     return store(tx, before, after, patch)
 
 
@@ -227,7 +233,7 @@ def check(tx: Tx, before: Customer | None, after: Customer, patch: Patch) -> Non
 COUNTRY = re.compile("[A-Za-z]{2}")
 
 
-def check_address(one: Address, index: int, patch: Patch) -> bool:
+def check_address(one: Address, index: int, patch: Patch) -> None:
     """The rules of one address (contract §4.3)."""
     path = f"Addresses[{index}]."
     for name in ("country", "city", "zip_code", "address"):
@@ -236,11 +242,11 @@ def check_address(one: Address, index: int, patch: Patch) -> bool:
             patch.refuse(member, "Expected a value: it is required.")
     if one.country and not COUNTRY.fullmatch(one.country):
         patch.refuse(path + "Country", f"Expected two letters such as US, got {shown(one.country)}.")
-    if not one.company_name and not one.contact_name and path + "CompanyName" not in patch.problems:
+    unnamed = not one.company_name and not one.contact_name
+    if unnamed and not {path + "CompanyName", path + "ContactName"} & patch.problems.keys():
         patch.refuse(path + "ContactName", "Expected a ContactName or a CompanyName.")
     if one.country.upper() == "US" and not one.state and path + "State" not in patch.problems:
         patch.refuse(path + "State", "Expected a state: it is required in the US.")
-    return True
 
 
 def check_carrier(tx: Tx, after: Customer, patch: Patch) -> None:
@@ -280,7 +286,7 @@ def custom_value(column: Column, value: object) -> Any:
     if column.choices:
         return choice(column, value)
     if column.data_type is ColumnType.DateTime:
-        return to_moment(value).strftime("%Y-%m-%dT%H:%M:%S")
+        return to_moment(value).isoformat()[:19]
     spec = CUSTOM[column.data_type]
     if column.data_type is ColumnType.String:
         spec = Field("", type=str, limit=column.length)

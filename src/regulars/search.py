@@ -7,12 +7,13 @@ ranges of that order, so every filter is answered from the index on both databas
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
-from regulars.fields import Field, fields_of
+from regulars.fields import Field, differing, fields_of
 from regulars.record import Address, Customer
 
 CODES = {
@@ -41,6 +42,7 @@ that no word is filed twice."""
 
 LAST = "\U0010ffff"
 WORD = re.compile(r"\w+")
+NO_DIGITS = re.compile(r"\D+")
 LEAST_PHONE_DIGITS = 5
 
 
@@ -63,7 +65,7 @@ def fold(text: str) -> str:
 
 
 def digits(text: str) -> str:
-    return "".join(filter(str.isdecimal, text))
+    return NO_DIGITS.sub("", text)
 
 
 def stamp(moment: datetime) -> str:
@@ -71,88 +73,84 @@ def stamp(moment: datetime) -> str:
     return moment.isoformat(timespec="microseconds")[:26]
 
 
-def words_of(value: str | Iterable[str]) -> list[str]:
-    return WORD.findall(fold(value if isinstance(value, str) else " ".join(value)))
+def words_of(text: str) -> list[str]:
+    return WORD.findall(fold(text))
 
 
-def term_maker(code: str, spec: Field) -> Callable[[Any], str]:
-    """The function from a field's value to its term."""
+def maker(code: str, name: str, spec: Field) -> Callable[[Any], list[str]]:
+    """The function from a record to the terms that one of its fields yields: none for an empty value."""
+    get = attrgetter(name)
     if spec.match == "range":
-        return lambda value: code + stamp(value)
+        return lambda record: [code + stamp(get(record))]
     if spec.match == "ends":
-        return lambda value: code + digits(value)[::-1]
+        return lambda record: [code + number[::-1]] if (number := digits(get(record))) else []
     if spec.type is str:
-        return lambda value: code + fold(value)
-    return lambda value: f"{code}{value:d}"
+        return lambda record: [code + fold(value)] if (value := get(record)) else []
+    return lambda record: [f"{code}{get(record):d}"]
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where terms of one letter come from: the customer's attribute, and the fields of the customer (or, where the
-    attribute is `addresses`, of each address)."""
-
-    attribute: str
-    name: str
-    term: Callable[[Any], str] | None
-    """None: the value's words."""
+def each_address(make: Callable[[Any], list[str]]) -> Callable[[Customer], list[str]]:
+    return lambda customer: [term for address in customer.addresses for term in make(address)]
 
 
-def sources() -> dict[str, list[Source]]:
-    """The sources of each letter's terms."""
-    found: dict[str, list[Source]] = {}
-    for record, owner in ((Customer, ""), (Address, "addresses")):
+Makers = list[Callable[[Customer], list[str]]]
+
+
+def makers() -> dict[str, Makers]:
+    """What yields the terms of each letter."""
+    found: dict[str, Makers] = {}
+    for record in (Customer, Address):
         for name, spec in fields_of(record).items():
             if spec.finds in CODES:
-                code = CODES[spec.finds]
-                found.setdefault(code, []).append(Source(owner or name, name, term_maker(code, spec)))
-            if spec.words:
-                found.setdefault(WORDS, []).append(Source(owner or name, name, None))
+                make = maker(CODES[spec.finds], name, spec)
+                found.setdefault(CODES[spec.finds], []).append(make if record is Customer else each_address(make))
     return found
 
 
-SOURCES = sources()
-LETTERS: dict[str, str] = {}
-"""Attribute of the customer → the letters of the terms that it can yield."""
-for _letter, _row in SOURCES.items():
-    for _source in _row:
-        LETTERS[_source.attribute] = "".join(sorted({*LETTERS.get(_source.attribute, ""), _letter}))
+def letters() -> dict[str, str]:
+    """For each attribute of the customer the letters of the terms that it has a part in."""
+    found: dict[str, str] = {}
+    for record in (Customer, Address):
+        for name, spec in fields_of(record).items():
+            attribute = name if record is Customer else "addresses"
+            found[attribute] = found.get(attribute, "") + CODES.get(spec.finds, "") + (WORDS if spec.words else "")
+    return {attribute: codes for attribute, codes in found.items() if codes}
 
 
-def terms(customer: Customer, letters: Iterable[str] = SOURCES) -> set[str]:
+MAKERS, LETTERS = makers(), letters()
+TEXTS = [name for name, spec in fields_of(Customer).items() if spec.words and spec.type is str]
+LISTS = [name for name, spec in fields_of(Customer).items() if spec.words and spec.type == tuple[str, ...]]
+PLACES = [name for name, spec in fields_of(Address).items() if spec.words]
+texts_of = attrgetter(*TEXTS)
+
+
+def words(customer: Customer) -> set[str]:
+    """Every word of the fields that the keyword looks into."""
+    texts = list(texts_of(customer))
+    for name in LISTS:
+        texts += getattr(customer, name)
+    for address in customer.addresses:
+        texts += [getattr(address, name) for name in PLACES]
+    return set(words_of(" ".join(texts)))
+
+
+def terms(customer: Customer, letters: Iterable[str] = (*MAKERS, WORDS)) -> set[str]:
     """The terms a customer is filed under, of all or of some letters."""
     found: set[str] = set()
     for letter in letters:
-        if letter != WORDS:
-            found.update(values(customer, letter))
+        for make in MAKERS.get(letter, ()):
+            found.update(make(customer))
     if WORDS in letters:
-        whole = {text[1:] for letter in WHOLE for text in values(customer, letter)}
-        found.update([WORDS + word for word in values(customer, WORDS) if word not in whole])
+        whole = {term[1:] for letter in WHOLE for make in MAKERS[letter] for term in make(customer)}
+        found.update([WORDS + word for word in words(customer) - whole])
     return found
-
-
-def values(customer: Customer, letter: str) -> Iterable[str]:
-    """The terms of one letter; of the words just the words."""
-    for source in SOURCES[letter]:
-        for owner in customer.addresses if source.attribute == "addresses" else (customer,):
-            value = getattr(owner, source.name)
-            if value == "" or value == ():
-                continue
-            if source.term is None:
-                yield from words_of(value)
-            elif len(term := source.term(value)) > 1:
-                yield term
 
 
 def moved(before: Customer | None, after: Customer) -> tuple[set[str], set[str]]:
     """The terms that a change takes away and adds."""
     if before is None:
         return set(), terms(after)
-    letters = {
-        letter
-        for attribute, codes in LETTERS.items()
-        if getattr(before, attribute) != getattr(after, attribute)
-        for letter in codes
-    }
+    letters = {letter for name in differing(before, after) if name in LETTERS for letter in LETTERS[name]}
     old, new = terms(before, letters), terms(after, letters)
     return old - new, new - old
 

@@ -36,6 +36,9 @@ class Settings:
     )
     body_limit: int = setting(1 << 20, "The largest request body, in bytes.")
     body_seconds: float = setting(10.0, "How long a client may take to send a request, in seconds.")
+    trusted_proxies: str = setting(
+        "", "Addresses of proxies whose X-Forwarded-For is believed, separated by commas; * for any; empty: none."
+    )
     public_url: str = setting(
         "", "The address that clients reach the server by, such as https://tt.api.example.com; empty: as requested."
     )

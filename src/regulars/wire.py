@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from enum import IntEnum
 from functools import cache
 from typing import Any, NoReturn
@@ -72,7 +72,10 @@ def _number(kind: Callable[[str], Any]) -> Callable[[str], Any]:
     def parse(text: str) -> Any:
         if len(text) > LONGEST_NUMBER:
             raise ValueError(f"a number of {len(text)} characters is too long")
-        return kind(text)
+        try:
+            return kind(text)
+        except InvalidOperation:
+            raise ValueError(f"the number {text} is out of range") from None
 
     return parse
 
@@ -266,7 +269,8 @@ def read_addresses(data: object, strict: bool) -> Reading:
             member = path + spec.member
             if isinstance(item, dict) and spec.required and spec.name not in values and member not in reading.problems:
                 reading.refuse(member, "Expected a value: it is required, since an address is sent whole.")
-        found.append((index, Address(**{"id": 0, **values})))
+        if isinstance(item, dict):
+            found.append((index, Address(**{"id": 0, **values})))
     reading.values["addresses"] = found
     reading.demand({**ADDRESSES, **names}, strict)
     return reading
@@ -486,46 +490,56 @@ SECTIONS = {
 }
 
 
-class CustomColumnView(msgspec.Struct):
-    """One custom column of a customer (contract §3.2)."""
+def column_head(column: Column) -> bytes:
+    """A custom column of the tenant as JSON (contract §3.2), up to its value."""
+    head = {
+        "ID": column.id,
+        "DataType": column.data_type,
+        "DataLength": column.length,
+        "IsDropDownColumn": bool(column.choices),
+        "IsDropDownCustomTextAllowed": column.allow_custom_text,
+        "IsDropDownAllowMultipleSelection": column.allow_multiple,
+        "ClientID": column.tenant_id,
+        "NewValue": None,
+        "AllowHTMLPopup": False,
+        "DataSourceContainer": [{"Key": choice, "Value": choice, "Additional": None} for choice in column.choices],
+        "IsRequired": column.required,
+        "IsEnabledForClient": True,
+        "DataTypeName": column.data_type.name,
+        "ColumnName": column.name,
+        "DisplayName": column.display_name or column.name,
+    }
+    return encode(head)[:-1] + b',"Value":'
 
-    ID: int
-    DataType: int
-    DataLength: int
-    IsDropDownColumn: bool
-    IsDropDownCustomTextAllowed: bool
-    IsDropDownAllowMultipleSelection: bool
-    ClientID: int
-    NewValue: None
-    AllowHTMLPopup: bool
-    DataSourceContainer: list[dict[str, Any]]
-    IsRequired: bool
-    IsEnabledForClient: bool
-    DataTypeName: str
-    ColumnName: str
-    DisplayName: str
-    Value: Any
 
+class CustomColumns:
+    """How the tenant's custom columns are written: made once, since all but the values is the same for everyone."""
 
-def custom_column(column: Column, value: Any) -> CustomColumnView:
-    return CustomColumnView(
-        column.id,
-        column.data_type.value,
-        column.length,
-        bool(column.choices),
-        column.allow_custom_text,
-        column.allow_multiple,
-        column.tenant_id,
-        None,
-        False,
-        [{"Key": choice, "Value": choice, "Additional": None} for choice in column.choices],
-        column.required,
-        True,
-        column.data_type.name,
-        column.name,
-        column.display_name or column.name,
-        custom_value(column, value),
-    )
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self.columns = {column.id: column for column in columns}
+        self.heads = {column.id: column_head(column) for column in columns}
+        self.empty = msgspec.Raw(self.array({}))
+
+    def array(self, values: Mapping[int, Any]) -> bytes:
+        """Every column, with or without a value."""
+        return b"[" + b",".join([self.one(number, head, values) for number, head in self.heads.items()]) + b"]"
+
+    def one(self, number: int, head: bytes, values: Mapping[int, Any]) -> bytes:
+        if number not in values:
+            return head + b"null}"
+        return head + encode(custom_value(self.columns[number], values[number])) + b"}"
+
+    def whole(self, values: Mapping[int, Any]) -> msgspec.Raw:
+        return msgspec.Raw(self.array(values)) if values else self.empty
+
+    def listed(self, values: Mapping[int, Any]) -> list[dict[str, Any]] | None:
+        """The columns that have a value (contract §3.1)."""
+        found = [
+            {"ColumnName": column.name, "Value": custom_value(column, value)}
+            for number, value in values.items()
+            if (column := self.columns.get(number))
+        ]
+        return found or None
 
 
 def custom_value(column: Column, value: Any) -> Any:
@@ -533,10 +547,11 @@ def custom_value(column: Column, value: Any) -> Any:
     return Decimal(value) if column.data_type is ColumnType.Decimal and isinstance(value, str) else value
 
 
-def write_customer(customer: Customer, company: Company | None, columns: Sequence[Column], groups: Sequence[Group]) -> bytes:
+def write_customer(
+    customer: Customer, company: Company | None, columns: CustomColumns, groups: Sequence[Group]
+) -> bytes:
     """The whole customer (contract §3.2). `groups` are those it is a member of."""
     address = SECTIONS["Addresses"]
-    values = customer.custom_values
     return encode(
         {
             "General": SECTIONS["General"](customer),
@@ -552,7 +567,7 @@ def write_customer(customer: Customer, company: Company | None, columns: Sequenc
                 "IsModified": False,
             },
             "CreditCards": [],
-            "CustomColumns": [custom_column(column, values.get(column.id)) for column in columns],
+            "CustomColumns": columns.whole(customer.custom_values),
             "NotesCount": 0,
             "IsModified": False,
         }
@@ -575,14 +590,7 @@ class Listed(msgspec.Struct, gc=False):
     CustomColumns: list[dict[str, Any]] | None
 
 
-def listed(customer: Customer, columns: Mapping[int, Column]) -> Listed:
-    custom = None
-    if customer.custom_values:
-        custom = [
-            {"ColumnName": columns[number].name, "Value": custom_value(columns[number], value)}
-            for number, value in customer.custom_values.items()
-            if number in columns
-        ]
+def listed(customer: Customer, columns: CustomColumns) -> Listed:
     return Listed(
         customer.id,
         customer.email,
@@ -590,17 +598,16 @@ def listed(customer: Customer, columns: Mapping[int, Column]) -> Listed:
         customer.last_name,
         customer.middle_name[:1],
         customer.email_cc,
-        customer.rating.value,
+        customer.rating,
         customer.business_name,
         customer.is_wholesale,
         "Yes" if customer.is_wholesale else "Retail",
-        custom or None,
+        columns.listed(customer.custom_values) if customer.custom_values else None,
     )
 
 
-def write_page(customers: Sequence[Customer], total: int, columns: Sequence[Column]) -> bytes:
-    by_id = {column.id: column for column in columns}
-    return encode({"Items": [listed(customer, by_id) for customer in customers], "TotalResults": total})
+def write_page(customers: Sequence[Customer], total: int, columns: CustomColumns) -> bytes:
+    return encode({"Items": [listed(customer, columns) for customer in customers], "TotalResults": total})
 
 
 def write_company(company: Company) -> dict[str, Any]:

@@ -10,30 +10,80 @@ decides what happens after each attempt. Neither does I/O; the two clients only 
 """
 
 import asyncio
+import inspect
+import ssl
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
-from functools import wraps
+from functools import cache, wraps
 from operator import index
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, get_args, overload
 
 import httpx2
 
 from regulars import wire
-from regulars.client import answers, bodies
-from regulars.client.answers import *
-from regulars.client.bodies import FilterValue, Value
-from regulars.client.calls import Call, Trial, Walk
+from regulars.client.answers import (
+    Choice,
+    CompanyPage,
+    CustomerDetails,
+    CustomerPage,
+    ListedCustomer,
+    Token,
+    Updated,
+    json_as,
+    read_choices,
+    read_companies,
+    read_details,
+    read_page,
+    read_server,
+    read_token,
+    read_updated,
+    rows,
+)
+from regulars.client.bodies import (
+    FilterValue,
+    Value,
+    address_body,
+    api_url,
+    members,
+    paging,
+    precondition,
+    query,
+    writing,
+)
+from regulars.client.calls import Call, Outcome, Trial, Walk
 from regulars.record import Address, Company
 
 P = ParamSpec("P")
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
+__all__ = [
+    "AsyncClient",
+    "Choice",
+    "Client",
+    "CompanyPage",
+    "CustomerDetails",
+    "CustomerPage",
+    "ListedCustomer",
+    "Updated",
+]
+
 LONGEST_WAIT = 60.0
 """When the service asks for a longer pause than this, in seconds, the error is raised at once."""
 MARGIN = 60.0
 """A token is renewed this many seconds before it expires, but not before nine tenths of its life."""
+
+
+def listing(page: int, filters: Mapping[str, FilterValue], size: int = wire.MOST_PAGE_SIZE) -> Call[CustomerPage]:
+    return Call("GET", "Customers", read_page, query=paging(page, size) + query(filters))
+
+
+@cache
+def trusted() -> ssl.SSLContext:
+    """The certificates that are trusted; reading them takes longer than all else in making a client."""
+    return httpx2.create_ssl_context()
 
 
 class Operation(Protocol[P, T_co]):
@@ -52,6 +102,9 @@ def operation(build: Callable[Concatenate[Any, P], Call[T]]) -> Operation[P, T]:
     def method(client: Any, *args: P.args, **kwargs: P.kwargs) -> Any:
         return client._send(build(client, *args, **kwargs))
 
+    signature = inspect.signature(build)
+    (result,) = get_args(signature.return_annotation)
+    method.__dict__["__signature__"] = signature.replace(return_annotation=result)  # what `help` shows
     return cast(Operation[P, T], method)
 
 
@@ -83,7 +136,9 @@ class Operations:
 
     def _request(self, call: Call[Any], token: str) -> httpx2.Request:
         headers = {"Accept": "application/json", "Content-Type": "application/json", "User-Agent": "regulars"}
-        headers |= call.headers | ({"Authorization": f"Bearer {token}"} if token else {})
+        headers |= call.headers
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
         url = f"{self.base_url}/{call.path}"
         return httpx2.Request(call.method, url, params=list(call.query) or None, headers=headers, content=call.body)
 
@@ -98,7 +153,7 @@ class Operations:
     def update_customer(
         self,
         customer_id: int,
-        members_: Mapping[str, Value] | None = None,
+        values: Mapping[str, Value] | None = None,
         /,
         *,
         if_match: int | str | None = None,
@@ -111,7 +166,7 @@ class Operations:
         (`Phone1`), in any case. `if_match` is the version or ETag that the customer must still have; `strict` has the
         service refuse what it would ignore. Raises `TypeError` for an unknown name, `Refused`, `NotFound`, `Conflict`.
         """
-        body = members("customer", "update_customer", members_, fields)
+        body = members("customer", "update_customer", values, fields)
         return self._update(f"Customers/{index(customer_id)}", body, if_match, strict)
 
     @operation
@@ -145,7 +200,7 @@ class Operations:
     def update_order_options(
         self,
         customer_id: int,
-        members_: Mapping[str, Value] | None = None,
+        values: Mapping[str, Value] | None = None,
         /,
         *,
         if_match: int | str | None = None,
@@ -153,14 +208,14 @@ class Operations:
         **fields: Value,
     ) -> Call[Updated]:
         """Set how the customer's orders are handled (contract §4.5); otherwise as `update_customer`."""
-        body = members("order_options", "update_order_options", members_, fields)
+        body = members("order_options", "update_order_options", values, fields)
         return self._update(f"Customers/{index(customer_id)}/OrderOptions", body, if_match, strict)
 
     @operation
     def update_shipping_preferences(
         self,
         customer_id: int,
-        members_: Mapping[str, Value] | None = None,
+        values: Mapping[str, Value] | None = None,
         /,
         *,
         if_match: int | str | None = None,
@@ -168,7 +223,7 @@ class Operations:
         **fields: Value,
     ) -> Call[Updated]:
         """Set how the customer's orders are shipped (contract §4.6); otherwise as `update_customer`."""
-        body = members("shipping", "update_shipping_preferences", members_, fields)
+        body = members("shipping", "update_shipping_preferences", values, fields)
         return self._update(f"Customers/{index(customer_id)}/ShippingPreferences", body, if_match, strict)
 
     @operation
@@ -178,23 +233,23 @@ class Operations:
 
     @operation
     def list_customers(
-        self, *, page: int = 1, size: int = wire.MOST_PAGE_SIZE, **filters: FilterValue
+        self, /, *, page: int = 1, size: int = wire.MOST_PAGE_SIZE, **filters: FilterValue
     ) -> Call[CustomerPage]:
         """One page of the customers that match every filter, newest first; at most 50 a page (contract §3.1).
 
         Filters are those of the contract, such as `first_name`, `customer_ids`, `created_on_from`. Raises `TypeError`
         for an unknown one, `ValueError` for an empty one (it would match all), `Refused`.
         """
-        return Call("GET", "Customers", read_page, query=paging(page, size) + query(filters))
+        return listing(page, filters, size)
 
     @operation
-    def create_customer(self, members_: Mapping[str, Value] | None = None, /, **fields: Value) -> Call[int]:
+    def create_customer(self, values: Mapping[str, Value] | None = None, /, **fields: Value) -> Call[int]:
         """Create a customer and return its id (contract §4.1). Never sent twice.
 
         `company_id`, `first_name`, `email`, `customer_type` (`NewCustomerType` or its name), for retail also
         `last_name`, for wholesale perhaps `business_name`. Raises `TypeError` for an unknown name, `Refused`.
         """
-        body = wire.encode(members("create", "create_customer", members_, fields))
+        body = wire.encode(members("create", "create_customer", values, fields))
         return Call("POST", "Customers", lambda answer: json_as(answer, int), body=body, repeatable=False)
 
     @operation
@@ -259,7 +314,7 @@ class Client(Operations):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(base_url, username, password, retries, longest_wait, clock)
-        self._http = httpx2.Client(timeout=timeout, transport=transport)
+        self._http = httpx2.Client(timeout=timeout, transport=transport, verify=trusted())
         self._sleep = sleep
         self._lock = threading.Lock()
 
@@ -279,11 +334,11 @@ class Client(Operations):
         """Get a new token now, not when it is needed (contract §2). Raises `Unauthenticated`."""
         self._renewed(self._token.text)
 
-    def iterate_customers(self, **filters: FilterValue) -> Iterator[ListedCustomer]:
+    def iterate_customers(self, /, **filters: FilterValue) -> Iterator[ListedCustomer]:
         """Every customer that matches, page by page, once, even while the list changes; see `list_customers`."""
         walk = Walk()
         while walk.number:
-            yield from walk.take(self.list_customers(page=walk.number, **filters))
+            yield from walk.take(self._send(listing(walk.number, filters)))
 
     def _send(self, call: Call[T]) -> T:
         trial = self._trial(call)
@@ -296,7 +351,7 @@ class Client(Operations):
             if wait:
                 self._sleep(wait)
 
-    def _attempt(self, request: httpx2.Request) -> httpx2.Response | httpx2.RequestError:
+    def _attempt(self, request: httpx2.Request) -> Outcome:
         try:
             return self._http.send(request)
         except httpx2.RequestError as error:
@@ -327,7 +382,7 @@ class AsyncClient(Operations):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(base_url, username, password, retries, longest_wait, clock)
-        self._http = httpx2.AsyncClient(timeout=timeout, transport=transport)
+        self._http = httpx2.AsyncClient(timeout=timeout, transport=transport, verify=trusted())
         self._sleep = sleep
         self._lock = asyncio.Lock()
 
@@ -347,11 +402,11 @@ class AsyncClient(Operations):
         """Get a new token now, not when it is needed (contract §2). Raises `Unauthenticated`."""
         await self._renewed(self._token.text)
 
-    async def iterate_customers(self, **filters: FilterValue) -> AsyncIterator[ListedCustomer]:
+    async def iterate_customers(self, /, **filters: FilterValue) -> AsyncIterator[ListedCustomer]:
         """Every customer that matches, page by page, once, even while the list changes; see `list_customers`."""
         walk = Walk()
         while walk.number:
-            for one in walk.take(await self.list_customers(page=walk.number, **filters)):
+            for one in walk.take(await self._send(listing(walk.number, filters))):
                 yield one
 
     async def _send(self, call: Call[T]) -> T:
@@ -365,7 +420,7 @@ class AsyncClient(Operations):
             if wait:
                 await self._sleep(wait)
 
-    async def _attempt(self, request: httpx2.Request) -> httpx2.Response | httpx2.RequestError:
+    async def _attempt(self, request: httpx2.Request) -> Outcome:
         try:
             return await self._http.send(request)
         except httpx2.RequestError as error:

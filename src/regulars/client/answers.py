@@ -103,7 +103,7 @@ def json_as(answer: httpx2.Response, kind: type[T]) -> T:
 
 
 def convert(spec: Field, value: Any) -> Any:
-    """A value of an answer in its field's type; raises `Invalid`. Limits are those of writing: texts come as they are."""
+    """A value of an answer in its field's type; raises `Invalid`. Texts come as they are: limits are for writing."""
     if isinstance(value, str) and spec.type is str:
         return value
     if spec.type in (datetime, datetime | None):
@@ -131,8 +131,13 @@ def decode(record: type[S], raw: Mapping[str, Any], section: str = "") -> tuple[
     return record(**values), unread
 
 
+def objects(value: Any) -> list[dict[str, Any]]:
+    """The objects of a list; none when it is null or no list."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
 def rows(record: type[S], items: Any) -> list[S]:
-    return [decode(record, {"row": item}, "row")[0] for item in items or () if isinstance(item, dict)]
+    return [decode(record, {"row": item}, "row")[0] for item in objects(items)]
 
 
 def version_of(answer: httpx2.Response) -> int:
@@ -144,15 +149,16 @@ def version_of(answer: httpx2.Response) -> int:
 def read_details(answer: httpx2.Response) -> CustomerDetails:
     raw = json_as(answer, dict)
     customer, unread = decode(Customer, raw)
-    found = [decode(Address, {"Addresses": item}) for item in raw.get("Addresses") or ()]
+    found = [decode(Address, {"Addresses": item}) for item in objects(raw.get("Addresses"))]
+    columns = [one for one in objects(raw.get("CustomColumns")) if "ID" in one and one.get("Value") is not None]
+    groups = raw.get("CustomerGroups")
+    members = objects(groups.get("CustomerGroups")) if isinstance(groups, dict) else []
     customer = msgspec.structs.replace(
         customer,
         version=version_of(answer),
         addresses=tuple(address for address, _ in found),
-        custom_values={
-            column["ID"]: stored(column) for column in raw.get("CustomColumns") or () if column.get("Value") is not None
-        },
-        group_ids=tuple(group["ID"] for group in (raw.get("CustomerGroups") or {}).get("CustomerGroups") or ()),
+        custom_values={one["ID"]: stored(one) for one in columns},
+        group_ids=tuple(one["ID"] for one in members if "ID" in one),
     )
     unread += [f"addresses[{place}].{name}" for place, (_, names) in enumerate(found) for name in names]
     return CustomerDetails(customer, raw, answer.headers.get("etag", ""), tuple(unread))
@@ -168,17 +174,24 @@ def stored(column: Mapping[str, Any]) -> Any:
 
 def read_page(answer: httpx2.Response) -> CustomerPage:
     page = json_as(answer, dict)
-    items = [{**item, "CustomColumns": by_name(item.get("CustomColumns"))} for item in page.get("Items") or ()]
-    return CustomerPage(rows(ListedCustomer, items), to_int(page.get("TotalResults", 0)))
+    items = [{**item, "CustomColumns": by_name(item.get("CustomColumns"))} for item in objects(page.get("Items"))]
+    return CustomerPage(rows(ListedCustomer, items), total_of(page))
 
 
 def by_name(columns: Any) -> dict[str, Any]:
-    return {column["ColumnName"]: column.get("Value") for column in columns or ()}
+    return {column["ColumnName"]: column.get("Value") for column in objects(columns) if "ColumnName" in column}
+
+
+def total_of(page: Mapping[str, Any]) -> int:
+    try:
+        return to_int(page.get("TotalResults"), 0)
+    except Invalid as error:
+        raise RegularsError(f"TotalResults: {error}") from None
 
 
 def read_companies(answer: httpx2.Response) -> CompanyPage:
     page = json_as(answer, dict)
-    return CompanyPage(rows(Company, page.get("Items")), to_int(page.get("TotalResults", 0)))
+    return CompanyPage(rows(Company, page.get("Items")), total_of(page))
 
 
 def read_choices(answer: httpx2.Response) -> list[Choice]:
@@ -236,41 +249,36 @@ def read_token(answer: httpx2.Response) -> Token:
 # ---- errors
 
 
-def failure(request: httpx2.Request, outcome: httpx2.Response | httpx2.RequestError) -> RegularsError | None:
-    """The error that an answer states (contract §5), quirks included; None when it is a good one."""
-    if isinstance(outcome, httpx2.RequestError):
-        why = f"{type(outcome).__name__}: {outcome}"
-        known = isinstance(outcome, UNSENT) or call.repeatable
-        return Unavailable(
-            f"No answer to {call.method} {call.path}: {why}"
-            + ("" if known else ". Whether it took effect is not known.")
-        )
-    if outcome.is_success:
+def failure(answer: httpx2.Response) -> RegularsError | None:
+    """The error that an answer states (contract §5), quirks included; None when it states none."""
+    if answer.is_success:
         return None
-    status, body = outcome.status_code, json_of(outcome)
+    status, body = answer.status_code, json_of(answer)
     holder = body if isinstance(body, dict) else {}
     message = str(body if isinstance(body, str) else holder.get("Message") or holder.get("Error") or "")
     said = message.lower()
     if status == 401 or "invalid username or password" in said:
         return Unauthenticated(message or "Not Valid Token")
     if status == 404 or (status == 500 and "could not find or load record" in said):
-        return NotFound(message or f"{call.path} was not found.")
+        return NotFound(message or f"{answer.request.url.path} was not found.")
     if status == 429 or (status == 409 and "too many requests" in said):
-        return TooMany(message or "Too many requests.", pause(outcome, holder))
+        return TooMany(message or "Too many requests.", pause(answer, holder))
     if status in (409, 412):
-        return Conflict(message or "The customer was changed by somebody else.", version_of(outcome))
+        return Conflict(message or "The record was changed by somebody else.", version_of(answer))
     if status == 403:
         return Denied(message or "Authorization has been denied for this request.")
     if status in (400, 413, 415, 422):
-        state = holder.get("ModelState")
-        problems = state.items() if isinstance(state, dict) else ()
-        listed = {name: [str(one) for one in (why if isinstance(why, list) else [why])] for name, why in problems}
-        return Refused(listed, message or "The request is invalid.")
+        return Refused(problems_of(holder), message or "The request is invalid.")
     if status in (408, 502, 503, 504):
-        return Unavailable(message or f"HTTP {status}.", pause(outcome, holder))
-    request_id = outcome.headers.get("x-request-id", "")
-    about = f" (request {request_id})" if request_id else ""
-    return RegularsError(f"HTTP {status} to {call.method} {call.path}: {message or outcome.text[:200]}{about}")
+        return Unavailable(message or f"The service answered {status}.", pause(answer, holder))
+    number = answer.headers.get("x-request-id", "none")
+    return RegularsError(f"The service answered {status}: {message or answer.text[:200]} (request id: {number})")
+
+
+def problems_of(body: Mapping[str, Any]) -> dict[str, list[str]]:
+    state = body.get("ModelState")
+    pairs = state.items() if isinstance(state, dict) else ()
+    return {name: [str(one) for one in (why if isinstance(why, list) else [why])] for name, why in pairs}
 
 
 def pause(answer: httpx2.Response, body: Mapping[str, Any]) -> float:

@@ -10,10 +10,12 @@ import httpx2
 
 from regulars import wire
 from regulars.client.answers import CustomerPage, ListedCustomer, failure
-from regulars.errors import TooMany, Unauthenticated, Unavailable
+from regulars.errors import RegularsError, TooMany, Unauthenticated, Unavailable
 
 T = TypeVar("T")
 
+Outcome = httpx2.Response | httpx2.RequestError
+"""What came of an attempt: an answer, or none."""
 BACKOFF, LONGEST_BACKOFF = 0.5, 8.0
 """Seconds before the first repetition, doubled for each further one up to the longest."""
 UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
@@ -36,42 +38,49 @@ class Call(Generic[T]):
 
 @dataclass
 class Trial:
-    """What to do after each attempt at a call."""
+    """What to do after each attempt at a call; waits are in seconds."""
 
     call: Call[Any]
     retries: int
     longest_wait: float
-    attempts: int = 0
+    repeated: int = 0
     stale: str = field(default="", repr=False)
-    """The token that was refused; one renewal is tried."""
+    """The token that was refused; after that one renewal is tried."""
 
-    def judge(self, outcome: httpx2.Response | httpx2.RequestError, token: str) -> float | None:
-        """None when the call succeeded, else after how many seconds to try again; raises the error that ends it.
+    def judge(self, outcome: Outcome, token: str) -> float | None:
+        """None when the call succeeded, else after how long to try again; raises the error that ends it.
 
-        Again: whatever was not sent, was throttled, or is repeatable and met a service that is unavailable.
+        Tried again is what was not sent, what was throttled, and what is repeatable and met an unavailable service.
         """
-        error = failure(self.call, outcome)
+        error = self.unanswered(outcome) if isinstance(outcome, httpx2.RequestError) else failure(outcome)
         if error is None:
             return None
         if isinstance(error, Unauthenticated) and token and not self.stale:
             self.stale = token
             return 0.0
-        unsent = isinstance(outcome, UNSENT) or isinstance(error, TooMany)
-        again = unsent or (self.call.repeatable and isinstance(error, Unavailable))
-        wanted = error.retry_after if isinstance(error, TooMany | Unavailable) else 0.0
-        if not again or self.attempts >= self.retries or wanted > self.longest_wait:
+        if not isinstance(error, TooMany | Unavailable):
             raise error
-        self.attempts += 1
-        backoff = min(BACKOFF * 2 ** (self.attempts - 1), LONGEST_BACKOFF) * random.uniform(0.5, 1.0)
-        return max(wanted, backoff)
+        again = self.call.repeatable or isinstance(error, TooMany) or isinstance(outcome, UNSENT)
+        if not again or self.repeated >= self.retries or error.retry_after > self.longest_wait:
+            raise error
+        backoff = min(BACKOFF * 2.0**self.repeated, LONGEST_BACKOFF) * random.uniform(0.5, 1.0)
+        self.repeated += 1
+        return max(error.retry_after, backoff)
+
+    def unanswered(self, error: httpx2.RequestError) -> RegularsError:
+        """Without the original error, which holds the request and with it the token."""
+        known = self.call.method == "GET" or isinstance(error, UNSENT)
+        doubt = "" if known else " Whether it took effect is not known."
+        why = f"{type(error).__name__}: {error}".rstrip(": .")
+        return Unavailable(f"No answer to {self.call.method} {self.call.path}: {why}.{doubt}")
 
 
 class Walk:
     """Reads a list page by page while others change it: every customer once, none forgotten.
 
     New customers push others to later pages: those are met again, and dropped. When the total shrinks, others may have
-    moved to pages that were read already: those are read again. (One case is left: an older customer enters the list
-    in the very moment a newer one leaves it.)
+    moved to pages that were read already: those are read again. One case is left: between two pages, an older customer
+    begins to match while a newer one ceases to.
     """
 
     def __init__(self) -> None:
@@ -81,11 +90,10 @@ class Walk:
 
     def take(self, page: CustomerPage) -> list[ListedCustomer]:
         """The new ones of this page; `number` becomes the page to read next, 0 at the end."""
-        gone = max(0, self.total - page.total)
-        self.total = page.total
+        gone, self.total = self.total - page.total, page.total
         fresh = [one for one in page.items if one.id not in self.seen]
         self.seen.update(one.id for one in fresh)
-        if gone:
+        if gone > 0:
             self.number = max(1, self.number - math.ceil(gone / wire.MOST_PAGE_SIZE))
         elif page.items and self.number * wire.MOST_PAGE_SIZE < page.total:
             self.number += 1

@@ -63,7 +63,11 @@ def patch(request: Request, reading: Reading, *, whole: bool = False) -> Patch:
 async def represent(app: App, customer: Customer) -> bytes:
     book = await app.store.book(customer.tenant_id)
     groups = [group for number in customer.group_ids if (group := book.get(Group, number))]
-    return wire.write_customer(customer, book.get(Company, customer.company_id), book.all(Column), groups)
+    return wire.write_customer(customer, book.get(Company, customer.company_id), custom_columns(book), groups)
+
+
+def custom_columns(book: Book) -> wire.CustomColumns:
+    return book.once("wire", lambda book: wire.CustomColumns(book.all(Column)))
 
 
 async def updated(app: App, request: Request, reading: Reading, customer: Customer) -> Response:
@@ -170,7 +174,7 @@ async def list_customers(app: App, request: Request) -> Response:
     listing = wire.read_listing(request.pairs())
     tenant_id = caller(request).tenant_id
     page = await app.store.find(tenant_id, listing.filters, listing.size, (listing.number - 1) * listing.size)
-    columns = (await app.store.book(tenant_id)).all(Column)
+    columns = custom_columns(await app.store.book(tenant_id))
     return Response(200, wire.write_page(page.customers, page.total, columns))
 
 

@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import secrets
+import sys
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -121,6 +122,7 @@ class Server:
     async def answer(self, request: Request, receive: Receive, extra: list[tuple[bytes, bytes]]) -> Response:
         route = self.route(request)
         app = self.app
+        await app.store.refresh()
         request.tenant_id = await self.tenant_of_host(request)
         if route.permission is not None:
             request.caller = await app.access.caller(self.bearer(request), request.tenant_id)
@@ -211,6 +213,7 @@ def create() -> Server:
     chosen = load({})
     configure(chosen.log_format, chosen.log_level)
     Protocol.request_seconds = chosen.body_seconds
+    sys.setswitchinterval(0.0005)  # so that the thread that commits need not wait 5 ms for a busy loop
     return Server(App(chosen), access_log=chosen.access_log)
 
 
@@ -232,4 +235,6 @@ def run(chosen: Settings) -> None:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=30,
         backlog=2048,
+        proxy_headers=bool(chosen.trusted_proxies),
+        forwarded_allow_ips=chosen.trusted_proxies or None,
     )

@@ -6,6 +6,7 @@ they changed in bulk, commits once, and then answers every caller (design §1).
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ Key = tuple[type[Record], int, int]
 TermKey = tuple[int, str]
 """(tenant, term)"""
 
+FRESH_SECONDS = 0.005
 MOST_IN_BATCH = 256
 MOST_WAITING = 4096
 
@@ -115,11 +117,18 @@ class Book:
 
     def __init__(self, records: Iterable[Record]) -> None:
         self.records: dict[type[Record], dict[int, Any]] = {kind: {} for kind in REFERENCE}
+        self.derived: dict[str, Any] = {}
         for record in records:
             self.records[type(record)][record.id] = record  # type: ignore[attr-defined]
 
     def get(self, kind: type[R], record_id: int) -> R | None:
         return self.records[kind].get(record_id)
+
+    def once(self, key: str, make: Callable[["Book"], T]) -> T:
+        """What `make` derives from these records; made once, kept as long as they stay as they are."""
+        if key not in self.derived:
+            self.derived[key] = make(self)
+        return self.derived[key]  # type: ignore[no-any-return]
 
     def all(self, kind: type[R]) -> list[R]:
         return list(self.records[kind].values())
@@ -385,6 +394,7 @@ class Store:
         self._books: dict[int, Book] = {}
         self._counters: dict[int, dict[str, int]] = {}
         self._revision = -1
+        self._fresh_until = 0.0
         self._tenants: dict[str, int] = {}
         self._task: asyncio.Task[None] | None = None
         self._closing = False
@@ -488,6 +498,7 @@ class Store:
         for tenant, name, value in plan.counters:
             if name == "revision":
                 self._books.clear()
+                self._tenants = {}
             elif tenant in self._counters:
                 self._counters[tenant][name] = value
 
@@ -526,22 +537,29 @@ class Store:
         """A page of the customers that match every filter, newest first, and how many there are."""
         return await self.backend.find(tenant_id, filters, limit, offset)
 
-    async def book(self, tenant_id: int) -> Book:
-        """A tenant's reference records as last committed, by whichever process."""
+    async def refresh(self) -> None:
+        """Forget reference records that another process changed. A door calls it once a request; the database is
+        asked at most every few milliseconds."""
+        now = time.monotonic()
+        if now < self._fresh_until:
+            return
+        self._fresh_until = now + FRESH_SECONDS
         revision = await self.backend.revision()
         if revision != self._revision:
             self._revision = revision
             self._books.clear()
             self._tenants = {}
-        if tenant_id not in self._books:
-            self._books[tenant_id] = Book(await self.backend.read_reference(tenant_id))
-        return self._books[tenant_id]
+
+    async def book(self, tenant_id: int) -> Book:
+        """A tenant's reference records, as of the last `refresh` or later."""
+        book = self._books.get(tenant_id)
+        if book is None:
+            book = self._books[tenant_id] = Book(await self.backend.read_reference(tenant_id))
+        return book
 
     async def tenants(self) -> dict[str, int]:
-        """Name → number of every tenant."""
-        revision = await self.backend.revision()
-        if revision != self._revision or not self._tenants:
-            await self.book(0)
+        """Name → number of every tenant, as of the last `refresh` or later."""
+        if not self._tenants:
             self._tenants = {name: number for number, name in await self.backend.read_tenants()}
         return self._tenants
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -32,10 +31,12 @@ READERS = 3
 BUSY_SECONDS = 10.0
 MAPPED_BYTES = 8 << 30
 CACHE_KIB = 16 << 10
-CHECKPOINT_BYTES = 8 << 20
-CHECKPOINT_NOW_BYTES = 256 << 20
+CHECKPOINT_PAGES = 4_000
+CHECKPOINT_NOW_PAGES = 64_000
+"""Pages in the write-ahead log from which on a thread, and at the latest the writer itself, moves them to the file."""
 
-MOST_UNFILED, MOST_UNFILED_IN_BULK = 5000, 400_000
+QUIET_SECONDS = 0.05
+MOST_UNFILED, MOST_UNFILED_IN_BULK = 100_000, 400_000
 """How many terms may wait in the log before they are filed."""
 
 LOG_TERMS = "INSERT INTO term_log (entries) VALUES (?)"
@@ -139,6 +140,8 @@ class Sqlite:
         self._checkpointing: asyncio.Future[None] | None = None
         self._turn = asyncio.Lock()
         self._unfiled = 0
+        self._quiet: asyncio.TimerHandle | None = None
+        self._wal_pages = 0
         self._filing: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Future[None]] = set()
         self._version = -1
@@ -165,7 +168,9 @@ class Sqlite:
             )
 
     async def close(self) -> None:
-        if self._unfiled >= MOST_UNFILED:
+        if self._quiet is not None:
+            self._quiet.cancel()
+        if self._unfiled:
             self._background(self._file_terms())
         for task in list(self._tasks):
             with contextlib.suppress(Unavailable):
@@ -194,6 +199,7 @@ class Sqlite:
         await self._turn.acquire()
         if self._write is None:
             self._write = connect(self.path, write=True)
+            self._write.set_wal_hook(self._note_wal)
             self._version = -1
         try:
             self._write.execute("BEGIN IMMEDIATE")
@@ -262,17 +268,15 @@ class Sqlite:
         connection.executemany(statements.PUT_COUNTER, plan.counters)
         await self._in(self._writer, self._commit, connection, plan.terms)
         self._turn.release()
-        self._unfiled += len(plan.terms)
-        if self._unfiled >= self.most_unfiled:
-            self._unfiled = 0
-            self._background(self._file_terms())
+        if plan.terms:
+            self._file_later(len(plan.terms))
         self._checkpoint_soon()
 
     def _commit(self, connection: apsw.Connection, terms: list[tuple[int, str, int, int]]) -> None:
         if terms:
             connection.execute(LOG_TERMS, (_json(terms).decode(),))
         connection.execute("COMMIT")
-        if wal_bytes(self.path) > CHECKPOINT_NOW_BYTES:
+        if self._wal_pages > CHECKPOINT_NOW_PAGES:
             with contextlib.suppress(apsw.BusyError):  # the checkpoint thread is at it
                 connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
@@ -288,13 +292,22 @@ class Sqlite:
             if self._turn.locked():
                 self._turn.release()
 
-    # ---- search terms: appended to a log by each batch, filed at their place in bulk and before a search
+    # ---- search terms: appended to a log by each batch; filed at their place before a search, when it is quiet, or
+    # ---- when they have become many
+
+    def _file_later(self, count: int) -> None:
+        self._unfiled += count
+        if self._quiet is not None:
+            self._quiet.cancel()
+        delay = QUIET_SECONDS if self._unfiled < self.most_unfiled else 0
+        self._quiet = asyncio.get_running_loop().call_later(delay, lambda: self._background(self._file_terms()))
 
     @database
     async def _file_terms(self) -> None:
         """File all terms of the log, between two batches."""
         async with self._turn:
             if self._write is not None:
+                self._unfiled = 0
                 await self._in(self._writer, self._file, self._write)
                 self._version = self._write.pragma("data_version")
         self._checkpoint_soon()
@@ -330,10 +343,12 @@ class Sqlite:
 
     # ---- checkpoints, off the hot path
 
+    def _note_wal(self, connection: apsw.Connection, database: str, pages: int) -> int:
+        self._wal_pages = pages
+        return apsw.SQLITE_OK
+
     def _checkpoint_soon(self) -> None:
-        if self._checkpointing is None or self._checkpointing.done():
-            if wal_bytes(self.path) < CHECKPOINT_BYTES:
-                return
+        if self._wal_pages > CHECKPOINT_PAGES and (self._checkpointing is None or self._checkpointing.done()):
             loop = asyncio.get_running_loop()
             self._checkpointing = loop.run_in_executor(self._checkpointer, self._checkpoint)
 
@@ -471,10 +486,3 @@ def reference(connection: apsw.Connection, tenant_id: int) -> list[Record]:
         read = statements.reader(kind)
         found += [read(row) for row in connection.execute(statements.select_all(kind), (tenant_id,))]
     return found
-
-
-def wal_bytes(path: Path) -> int:
-    try:
-        return os.stat(f"{path}-wal").st_size
-    except OSError:
-        return 0

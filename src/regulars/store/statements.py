@@ -78,7 +78,7 @@ def writer(record: type[Record]) -> Callable[[Any], Row]:
         elif spec.type == datetime | None:
             value = f"({value}.isoformat() if {value} else '')"
         elif isinstance(spec.type, type) and issubclass(spec.type, Enum):
-            value = f"{value}.value"
+            value = f"{value}._value_"
         elif spec.type in _decoders:
             empty = "{}" if spec.type == Values else "[]"
             value = f"(text({value}) if {value} else {empty!r})"
@@ -87,11 +87,13 @@ def writer(record: type[Record]) -> Callable[[Any], Row]:
     return function
 
 
+@cache
 def insert(record: type[Record]) -> str:
     names = columns(record)
     return f"INSERT INTO {record.table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
 
 
+@cache
 def update(record: type[Record]) -> str:
     """Takes a row as `writer` makes it, key included: the parameters are numbered."""
     names = columns(record)
@@ -99,10 +101,12 @@ def update(record: type[Record]) -> str:
     return f"UPDATE {record.table} SET {sets} WHERE tenant_id = ?1 AND id = ?2"
 
 
+@cache
 def select_one(record: type[Record]) -> str:
     return f"SELECT {', '.join(columns(record))} FROM {record.table} WHERE tenant_id = ? AND id = ?"
 
 
+@cache
 def select_all(record: type[Record]) -> str:
     return f"SELECT {', '.join(columns(record))} FROM {record.table} WHERE tenant_id = ? ORDER BY id"
 
