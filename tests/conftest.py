@@ -170,8 +170,12 @@ class Running:
 
         return self.wait(work())
 
+    def plain(self) -> httpx2.Client:
+        """A client that is not logged in; to be closed."""
+        return httpx2.Client(base_url=self.url)
+
     def login(self, user: str = ADMIN, password: str = PASSWORD, host: str = HOST) -> httpx2.Response:
-        with httpx2.Client(base_url=self.url) as client:
+        with self.plain() as client:
             body = {"Username": user, "Password": password}
             return client.post("/rest/api/token", json=body, headers={"Host": host})
 

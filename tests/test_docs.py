@@ -10,7 +10,7 @@ import click
 import generate_docs
 import pytest
 
-from regulars.cli import main
+from regulars.cli import demo_text, main
 from regulars.errors import RegularsError
 from regulars.fields import fields_of
 from regulars.http.messages import STATUS
@@ -129,6 +129,12 @@ def examples() -> Iterator[tuple[str, str]]:
     for path in PAGES:
         for line in lines(path.read_text("utf-8")):
             yield name_of(path), line
+
+
+def test_the_readme_shows_what_the_demo_prints() -> None:
+    printed = list(lines(f"```sh\n{demo_text(8080).partition('In another terminal:')[2]}```"))
+    shown = set(lines(read("README.md")))
+    assert [line for line in printed if line.startswith(("TOKEN=", "curl ")) and line not in shown] == []
 
 
 def call(words: list[str]) -> None:

@@ -126,7 +126,7 @@ def create(tx: Tx, patch: Patch) -> int:
     patch = patch.fresh()
     values = dict(patch.values)
     customer = Customer(tenant_id=tx.tenant_id, id=tx.next_id("customers"), **values)
-    required = ["company_id", "first_name", "email"] + ([] if customer.is_wholesale else ["last_name"])
+    required = ["company_id", "first_name", "email"] + (["last_name"] if values.get("is_wholesale") is False else [])
     for name in required:
         if not values.get(name) and MEMBERS[name] not in patch.problems:
             patch.refuse(MEMBERS[name], f"Expected a value: it is required{'' if name != 'last_name' else ' for retail'}.")

@@ -13,7 +13,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
-from regulars.fields import Field, differing, fields_of
+from regulars.fields import Field, fields_of
 from regulars.record import Address, Customer
 
 CODES = {
@@ -36,10 +36,6 @@ CODES = {
 """The letter that the terms of each list filter begin with."""
 
 WORDS = "w"
-WHOLE = "flct"
-"""Letters whose terms are a whole name, city or company. A keyword that is one of those whole is found there, so
-that no word is filed twice."""
-
 LAST = "\U0010ffff"
 WORD = re.compile(r"\w+")
 NO_DIGITS = re.compile(r"\D+")
@@ -77,9 +73,16 @@ def words_of(text: str) -> list[str]:
     return WORD.findall(fold(text))
 
 
-def maker(code: str, name: str, spec: Field) -> Callable[[Any], list[str]]:
-    """The function from a record to the terms that one of its fields yields: none for an empty value."""
+Maker = Callable[[Any], list[str]]
+
+
+def maker(code: str, name: str, spec: Field) -> Maker:
+    """The function from a record to the terms of one letter that one of its fields yields: none for an empty value."""
     get = attrgetter(name)
+    if code == WORDS:
+        if spec.type is str:
+            return lambda record: [WORDS + word for word in words_of(value)] if (value := get(record)) else []
+        return lambda record: [WORDS + word for text in get(record) for word in words_of(text)]
     if spec.match == "range":
         return lambda record: [code + stamp(get(record))]
     if spec.match == "ends":
@@ -89,70 +92,56 @@ def maker(code: str, name: str, spec: Field) -> Callable[[Any], list[str]]:
     return lambda record: [f"{code}{get(record):d}"]
 
 
-def each_address(make: Callable[[Any], list[str]]) -> Callable[[Customer], list[str]]:
+def each_address(make: Maker) -> Maker:
     return lambda customer: [term for address in customer.addresses for term in make(address)]
 
 
-Makers = list[Callable[[Customer], list[str]]]
-
-
-def makers() -> dict[str, Makers]:
-    """What yields the terms of each letter."""
-    found: dict[str, Makers] = {}
+def sources() -> dict[str, list[tuple[str, Maker]]]:
+    """For each letter the attributes of the customer that yield its terms, each with its maker."""
+    found: dict[str, list[tuple[str, Maker]]] = {}
     for record in (Customer, Address):
         for name, spec in fields_of(record).items():
-            if spec.finds in CODES:
-                make = maker(CODES[spec.finds], name, spec)
-                found.setdefault(CODES[spec.finds], []).append(make if record is Customer else each_address(make))
+            for code in CODES.get(spec.finds, "") + (WORDS if spec.words else ""):
+                make = maker(code, name, spec)
+                source = (name, make) if record is Customer else ("addresses", each_address(make))
+                found.setdefault(code, []).append(source)
     return found
 
 
-def letters() -> dict[str, str]:
-    """For each attribute of the customer the letters of the terms that it has a part in."""
-    found: dict[str, str] = {}
-    for record in (Customer, Address):
-        for name, spec in fields_of(record).items():
-            attribute = name if record is Customer else "addresses"
-            found[attribute] = found.get(attribute, "") + CODES.get(spec.finds, "") + (WORDS if spec.words else "")
-    return {attribute: codes for attribute, codes in found.items() if codes}
+SOURCES = sources()
+LETTERS = {
+    name: "".join(code for code, row in SOURCES.items() if any(attribute == name for attribute, _ in row))
+    for row in SOURCES.values()
+    for name, _ in row
+}
+"""For each attribute of the customer the letters of the terms that it has a part in."""
 
 
-MAKERS, LETTERS = makers(), letters()
-TEXTS = [name for name, spec in fields_of(Customer).items() if spec.words and spec.type is str]
-LISTS = [name for name, spec in fields_of(Customer).items() if spec.words and spec.type == tuple[str, ...]]
-PLACES = [name for name, spec in fields_of(Address).items() if spec.words]
-texts_of = attrgetter(*TEXTS)
-
-
-def words(customer: Customer) -> set[str]:
-    """Every word of the fields that the keyword looks into."""
-    texts = list(texts_of(customer))
-    for name in LISTS:
-        texts += getattr(customer, name)
-    for address in customer.addresses:
-        texts += [getattr(address, name) for name in PLACES]
-    return set(words_of(" ".join(texts)))
-
-
-def terms(customer: Customer, letters: Iterable[str] = (*MAKERS, WORDS)) -> set[str]:
+def terms(customer: Customer, letters: Iterable[str] = tuple(SOURCES)) -> set[str]:
     """The terms a customer is filed under, of all or of some letters."""
-    found: set[str] = set()
-    for letter in letters:
-        for make in MAKERS.get(letter, ()):
-            found.update(make(customer))
-    if WORDS in letters:
-        whole = {term[1:] for letter in WHOLE for make in MAKERS[letter] for term in make(customer)}
-        found.update([WORDS + word for word in words(customer) - whole])
-    return found
+    return {term for letter in letters for _, make in SOURCES[letter] for term in make(customer)}
 
 
-def moved(before: Customer | None, after: Customer) -> tuple[set[str], set[str]]:
-    """The terms that a change takes away and adds."""
-    if before is None:
-        return set(), terms(after)
-    letters = {letter for name in differing(before, after) if name in LETTERS for letter in LETTERS[name]}
-    old, new = terms(before, letters), terms(after, letters)
-    return old - new, new - old
+def moved(before: Customer, after: Customer, names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The terms that a change of these attributes takes away and adds.
+
+    Only what changed is looked at; what the rest of the customer yields anyway neither goes nor comes.
+    """
+    changed = {name for name in names if name in LETTERS}
+    gone: list[str] = []
+    come: list[str] = []
+    for letter in {letter for name in changed for letter in LETTERS[name]}:
+        old: set[str] = set()
+        new: set[str] = set()
+        for name, make in SOURCES[letter]:
+            if name in changed:
+                old.update(make(before))
+                new.update(make(after))
+        if old != new:
+            rest = {term for name, make in SOURCES[letter] if name not in changed for term in make(after)}
+            gone += old - new - rest
+            come += new - old - rest
+    return gone, come
 
 
 def equal(name: str, *values: str | int) -> Filter:
@@ -183,4 +172,4 @@ def keyword(text: str) -> list[Filter]:
         number = digits(text)
         whole = CODES["phoneNumber"] + number[::-1]
         return [Filter((WORDS + number,), ((whole, whole + LAST),))]
-    return [Filter(tuple(letter + word for letter in WORDS + WHOLE)) for word in dict.fromkeys(words_of(text))]
+    return [Filter((WORDS + word,)) for word in dict.fromkeys(words_of(text))]

@@ -18,7 +18,7 @@ import msgspec
 
 from regulars import search
 from regulars.errors import Refused
-from regulars.fields import Field, Invalid, bind, expected, fields_of, to_enum, to_int, to_moment
+from regulars.fields import Field, Invalid, bind, choices, expected, fields_of, to_enum, to_int, to_moment
 from regulars.record import (
     FULL_NAME,
     NEW_CUSTOMER,
@@ -189,7 +189,7 @@ CUSTOM_COLUMN: Names = {
 }
 GROUP_MEMBERS: Names = {
     "customersids": _inner("CustomersIDs", "customer_ids"),
-    "customerids": _inner("CustomerIDs", "customer_ids"),
+    "customerids": _inner("CustomersIDs", "customer_ids"),
 }
 
 
@@ -223,14 +223,14 @@ def read_create(data: object, strict: bool, quirks: bool) -> Reading:
     reading = Reading()
     names = names_of("create")
     reading.values = reading.members(data, names)
+    numbering = CustomerType if quirks else NewCustomerType
     kind = reading.values.pop("customer_type", None)
     if kind is None:
         if isinstance(data, dict):
-            reading.refuse("CustomerType", "Expected a value: it is required; 0 (WholeSale) or 1 (Retail).")
+            reading.refuse("CustomerType", f"Expected a value: it is required, one of {choices(numbering)}.")
     else:
         try:
-            chosen = to_enum(CustomerType if quirks else NewCustomerType, kind)
-            reading.values["is_wholesale"] = chosen in (CustomerType.Wholesale if quirks else NewCustomerType.WholeSale,)
+            reading.values["is_wholesale"] = to_enum(numbering, kind).name.lower() == "wholesale"
         except Invalid as error:
             reading.refuse("CustomerType", str(error))
     reading.spelt.setdefault("CompanyId", "CompanyID")

@@ -137,13 +137,14 @@ class Book:
 class Tx:
     """One tenant, one actor, one moment: all that a command can see and do. It never waits and never commits."""
 
-    __slots__ = ("_batch", "_writes", "_counters", "_changes", "actor", "now", "tenant_id")
+    __slots__ = ("_batch", "_changes", "_counters", "_names", "_writes", "actor", "now", "tenant_id")
 
     def __init__(self, batch: "Batch", actor: Actor, now: datetime) -> None:
         self._batch = batch
         self._writes: dict[Key, Any] = {}
         self._counters: dict[tuple[int, str], int] = {}
         self._changes: list[Change] = []
+        self._names: dict[Key, set[str]] = {}
         self.actor = actor
         self.tenant_id = actor.tenant_id
         self.now = now
@@ -226,6 +227,7 @@ class Tx:
         )
         if before is None:
             self.count(TOTAL_CUSTOMERS, 1)
+        self._names.setdefault((Customer, self.tenant_id, after.id), {"modified_on"}).update(names)
         self._changes.append(
             Change(
                 tenant_id=self.tenant_id,
@@ -297,6 +299,7 @@ class Batch:
 
     def reset(self) -> None:
         self.current: dict[Key, Any] = {}
+        self.names: dict[Key, set[str]] = {}
         self.counters: dict[tuple[int, str], int] = {}
         self.changes: list[Change] = []
 
@@ -355,6 +358,8 @@ class Batch:
             item.error = error
             return
         self.current.update(tx._writes)
+        for key, names in tx._names.items():
+            self.names.setdefault(key, set()).update(names)
         self.changes += tx._changes
         self.counters.update(tx._counters)
 
@@ -373,9 +378,9 @@ class Batch:
                 continue
             (plan.inserts if before is None else plan.updates).setdefault(kind, []).append(after)
             if kind is Customer:
-                removed, added = search.moved(before, after)
-                plan.terms += [(tenant_id, term, number, 0) for term in removed]
-                plan.terms += [(tenant_id, term, number, 1) for term in added]
+                gone, come = search.moved(before, after, self.names[key]) if before else ((), search.terms(after))
+                plan.terms += [(tenant_id, term, number, 0) for term in gone]
+                plan.terms += [(tenant_id, term, number, 1) for term in come]
         if self.changes:
             plan.inserts[Change] = list(self.changes)
         plan.counters = [(tenant, name, value) for (tenant, name), value in self.counters.items()]
