@@ -77,12 +77,11 @@ Maker = Callable[[Any], list[str]]
 
 
 def maker(code: str, name: str, spec: Field) -> Maker:
-    """The function from a record to the terms of one letter that one of its fields yields: none for an empty value."""
+    """The function from a record to the terms of one letter that one of its fields yields: none for an empty value.
+    For the words it yields the texts they are taken from."""
     get = attrgetter(name)
     if code == WORDS:
-        if spec.type is str:
-            return lambda record: [WORDS + word for word in words_of(value)] if (value := get(record)) else []
-        return lambda record: [WORDS + word for text in get(record) for word in words_of(text)]
+        return (lambda record: [get(record)]) if spec.type is str else (lambda record: list(get(record)))
     if spec.match == "range":
         return lambda record: [code + stamp(get(record))]
     if spec.match == "ends":
@@ -117,9 +116,18 @@ LETTERS = {
 """For each attribute of the customer the letters of the terms that it has a part in."""
 
 
+def yields(customer: Customer, letter: str, makers: Iterable[Maker]) -> set[str]:
+    """The terms of one letter that some of its makers yield."""
+    found = {one for make in makers for one in make(customer)}
+    return {WORDS + word for word in words_of(" ".join(found))} if letter == WORDS else found
+
+
 def terms(customer: Customer, letters: Iterable[str] = tuple(SOURCES)) -> set[str]:
     """The terms a customer is filed under, of all or of some letters."""
-    return {term for letter in letters for _, make in SOURCES[letter] for term in make(customer)}
+    found: set[str] = set()
+    for letter in letters:
+        found |= yields(customer, letter, [make for _, make in SOURCES[letter]])
+    return found
 
 
 def moved(before: Customer, after: Customer, names: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -131,14 +139,10 @@ def moved(before: Customer, after: Customer, names: Iterable[str]) -> tuple[list
     gone: list[str] = []
     come: list[str] = []
     for letter in {letter for name in changed for letter in LETTERS[name]}:
-        old: set[str] = set()
-        new: set[str] = set()
-        for name, make in SOURCES[letter]:
-            if name in changed:
-                old.update(make(before))
-                new.update(make(after))
+        touched = [make for name, make in SOURCES[letter] if name in changed]
+        old, new = yields(before, letter, touched), yields(after, letter, touched)
         if old != new:
-            rest = {term for name, make in SOURCES[letter] if name not in changed for term in make(after)}
+            rest = yields(after, letter, [make for name, make in SOURCES[letter] if name not in changed])
             gone += old - new - rest
             come += new - old - rest
     return gone, come

@@ -24,6 +24,7 @@ from regulars.wire import Reading, encode
 
 JSON = b"application/json; charset=utf-8"
 PROBLEM = b"application/problem+json"
+STRONG_VERSION = re.compile('"(0|[1-9][0-9]{0,17})"')
 
 
 @dataclass(slots=True)
@@ -77,7 +78,8 @@ class Request:
         header = self.headers.get(b"if-match")
         if header is None or header.strip() == b"*":
             return None
-        return frozenset(int(tag) for tag in re.findall(r'(?<!W/)"(\d{1,18})"', header.decode("latin-1")))
+        tags = (tag.strip() for tag in header.decode("latin-1").split(","))
+        return frozenset(int(tag[1:-1]) for tag in tags if STRONG_VERSION.fullmatch(tag))
 
 
 def etag(version: int) -> tuple[bytes, bytes]:
@@ -161,7 +163,7 @@ def error_response(error: BaseException, request: Request) -> Response:
             headers = [retry_after(error.retry_after)]
         case Unavailable():
             headers = [retry_after(error.retry_after)]
-    if "application/problem+json" in request.header(b"accept"):
+    if "application/problem+json" in request.header(b"accept").lower():
         code = error.code if isinstance(error, RegularsError) else "error"
         detail = error.message if isinstance(error, RegularsError) else "An error has occurred."
         problem = {

@@ -6,7 +6,7 @@ import re
 import secrets
 import sys
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 import uvicorn
@@ -33,6 +33,14 @@ JSON_TYPES = ("application/json", "text/json")
 FORM_TYPE = "application/x-www-form-urlencoded"
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,100}")
 MOST_HOSTS = 1000
+
+
+LISTS = (b"accept", b"if-match", b"prefer")
+"""Headers that may come in several lines, which are one list (RFC 9110 §5.3)."""
+
+
+def joined(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes:
+    return b", ".join([value for one, value in headers if one == name])
 
 
 class Gone(Exception):
@@ -108,6 +116,8 @@ class Server:
 
     def request(self, scope: Scope) -> Request:
         headers = dict(scope["headers"])
+        if len(headers) < len(scope["headers"]):
+            headers |= {name: joined(scope["headers"], name) for name in LISTS if name in headers}
         given = headers.get(b"x-request-id", b"")
         if given and REQUEST_ID.fullmatch(given):
             request_id = given.decode("ascii")
