@@ -194,6 +194,4 @@ def own_cost(seconds: float = 1.0, connections: int = 64) -> Result:
 
 if __name__ == "__main__":
     cost = own_cost(3.0)
-    print(
-        f"{cost.rate:,.0f}/s, {cost.client_us:.1f} µs of client CPU each, p99 {cost.percentile(0.99):.2f} ms"
-    )
+    print(f"{cost.rate:,.0f}/s, {cost.client_us:.1f} µs of client CPU each, p99 {cost.percentile(0.99):.2f} ms")

@@ -67,15 +67,9 @@ def filtered(peer: Peer, bodies: Bodies) -> dict[str, list[str]]:
         "corporateName": [
             regulars.filter_path(corporateName=m["BusinessName"][:6]) for m in known if m["BusinessName"]
         ],
-        "phoneNumber": [
-            regulars.filter_path(phoneNumber=p[-7:]) for m in known if len(p := digits(m["Phone1"])) > 6
-        ],
-        "rating and company": [
-            regulars.filter_path(rating=m["Rating"], companyIds=m["CompanyId"]) for m in known
-        ],
-        "createdOn, one day": [
-            regulars.filter_path(createdOnFrom=d, createdOnTo=d + "T23:59:59") for d in days(peer)
-        ],
+        "phoneNumber": [regulars.filter_path(phoneNumber=p[-7:]) for m in known if len(p := digits(m["Phone1"])) > 6],
+        "rating and company": [regulars.filter_path(rating=m["Rating"], companyIds=m["CompanyId"]) for m in known],
+        "createdOn, one day": [regulars.filter_path(createdOnFrom=d, createdOnTo=d + "T23:59:59") for d in days(peer)],
     }
     return {name: paths for name, paths in wanted.items() if paths}
 
@@ -89,9 +83,7 @@ def days(peer: Peer) -> list[str]:
     """Some days on which customers were created."""
     items, total = regulars.page_of(peer, regulars.page_path(1))
     last, _ = regulars.page_of(peer, regulars.page_path(max(1, total // 100)))
-    found = [
-        regulars.whole(peer, item["UserID"])["Internal"]["CreatedOn"][:10] for item in items[:5] + last[:5]
-    ]
+    found = [regulars.whole(peer, item["UserID"])["Internal"]["CreatedOn"][:10] for item in items[:5] + last[:5]]
     return sorted(set(found))
 
 

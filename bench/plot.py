@@ -61,25 +61,19 @@ def throughput(scenarios: Scenarios, bottom: int) -> list[str]:
     for n in range(round(top / step) + 1):
         x = LEFT + BAR_SPACE * n * step / top
         parts += [line(x, TOP, x, bottom, "grid"), text(x, bottom + 18, f"{n * step:,.0f}", "soft", "middle")]
-    parts.append(
-        text(LEFT + BAR_SPACE / 2, bottom + 38, "requests per second (more is better)", "soft", "middle")
-    )
+    parts.append(text(LEFT + BAR_SPACE / 2, bottom + 38, "requests per second (more is better)", "soft", "middle"))
     for n, peers in enumerate(scenarios.values()):
         for k, (peer, colour) in enumerate(PEERS):
             if peer in peers:
                 width, y = max(2, BAR_SPACE * peers[peer]["rate"] / top), TOP + ROW * n + 8 + 16 * k
-                parts.append(
-                    f'<rect class="bar {colour}" x="{LEFT}" y="{y}" width="{width:.1f}" height="13" rx="2"/>'
-                )
+                parts.append(f'<rect class="bar {colour}" x="{LEFT}" y="{y}" width="{width:.1f}" height="13" rx="2"/>')
                 parts.append(text(LEFT + width + 6, y + 11, f"{peers[peer]['rate']:,.0f}", "soft"))
     return parts
 
 
 def latency(scenarios: Scenarios, bottom: int) -> list[str]:
     """A line from p50 to p99 for each scenario and server, on a logarithmic scale."""
-    values = [
-        figures[key] for peers in scenarios.values() for figures in peers.values() for key in ("p50", "p99")
-    ]
+    values = [figures[key] for peers in scenarios.values() for figures in peers.values() for key in ("p50", "p99")]
     low = math.floor(math.log10(min(values, default=0.1)))
     high = math.ceil(math.log10(max(values, default=1000)))
 
@@ -105,9 +99,7 @@ def latency(scenarios: Scenarios, bottom: int) -> list[str]:
                 )
                 parts.append(line(first, y, last - 5, y, f"span {colour}"))
                 parts.append(f'<circle class="{colour}" cx="{first:.1f}" cy="{y}" r="4"/>')
-                parts.append(
-                    f'<circle class="span {colour}" style="fill: none" cx="{last:.1f}" cy="{y}" r="4"/>'
-                )
+                parts.append(f'<circle class="span {colour}" style="fill: none" cx="{last:.1f}" cy="{y}" r="4"/>')
     return parts
 
 

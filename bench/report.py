@@ -57,12 +57,8 @@ METHOD = """## How it is measured
 
 def machine() -> dict[str, Any]:
     """What this run ran on."""
-    cpu = next(
-        (line.split(":")[1].strip() for line in lines("/proc/cpuinfo") if line.startswith("model name")), ""
-    )
-    kilobytes = next(
-        (int(line.split()[1]) for line in lines("/proc/meminfo") if line.startswith("MemTotal")), 0
-    )
+    cpu = next((line.split(":")[1].strip() for line in lines("/proc/cpuinfo") if line.startswith("model name")), "")
+    kilobytes = next((int(line.split()[1]) for line in lines("/proc/meminfo") if line.startswith("MemTotal")), 0)
     return {
         "cores": len(os.sched_getaffinity(0)),
         "cpu": cpu or platform.machine(),
@@ -117,9 +113,7 @@ def table(results: dict[str, Any]) -> str:
     parts = []
     if scenarios := results.get("scenarios"):
         parts += ["## Side by side", "", side_by_side(scenarios), ""]
-        parts += [
-            "Latencies in milliseconds. Ratios are Regulars to PocketBase: high is good for throughput, low "
-        ]
+        parts += ["Latencies in milliseconds. Ratios are Regulars to PocketBase: high is good for throughput, low "]
         parts[-1] += "for latency."
         parts += [
             "*client* is the load generator's own CPU for a request, in µs (Regulars / PocketBase).",
@@ -155,16 +149,8 @@ def side_by_side(scenarios: dict[str, dict[str, dict[str, float]]]) -> str:
         ours, theirs = peers.get(OURS), peers.get(THEIRS)
         cells = [LABELS[scenario]]
         for one in (ours, theirs):
-            cells += (
-                [f"{one['rate']:,.0f}", *(milliseconds(one[key]) for key in ("p50", "p99"))]
-                if one
-                else ["–"] * 3
-            )
-        cells += (
-            [ratio(ours[key] / theirs[key]) for key in ("rate", "p50", "p99")]
-            if ours and theirs
-            else ["–"] * 3
-        )
+            cells += [f"{one['rate']:,.0f}", *(milliseconds(one[key]) for key in ("p50", "p99"))] if one else ["–"] * 3
+        cells += [ratio(ours[key] / theirs[key]) for key in ("rate", "p50", "p99")] if ours and theirs else ["–"] * 3
         cells += [" / ".join(f"{one['client_us']:.0f}" if one else "–" for one in (ours, theirs))]
         rows.append(cells)
     return markdown(head, rows)
@@ -247,9 +233,7 @@ def big(results: dict[str, Any]) -> Any:
 def big_book(million: dict[str, Any]) -> str:
     """The figures of the big book."""
     put = million["put"]
-    rows = [
-        ["update, 64 connections", f"{put['rate']:,.0f}", milliseconds(put["p50"]), milliseconds(put["p99"])]
-    ]
+    rows = [["update, 64 connections", f"{put['rate']:,.0f}", milliseconds(put["p50"]), milliseconds(put["p99"])]]
     rows += [
         [f"list by filter: {name}", "", milliseconds(one["p50"]), milliseconds(one["p99"])]
         for name, one in million["filters"].items()
@@ -272,9 +256,6 @@ def markdown(head: list[str], rows: list[list[str]]) -> str:
     """A Markdown table with aligned columns, numbers to the right."""
     widths = [max(len(row[n]) for row in [head, *rows]) for n in range(len(head))]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    shown = [
-        [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]
-        for row in rows
-    ]
+    shown = [[row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))] for row in rows]
     top = [head[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(head[1:], widths[1:], strict=True))]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [top, rule, *shown])

@@ -79,9 +79,7 @@ def main() -> int:
         if scenarios or "raw" in wanted:
             results |= compare(folder, scenarios, wanted, options)
         if options.million:
-            results["million"] = million.measure(
-                folder / "million", options.customers, options.seconds, options.rounds
-            )
+            results["million"] = million.measure(folder / "million", options.customers, options.seconds, options.rounds)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print("\n" + report.table(results))
@@ -94,15 +92,9 @@ def main() -> int:
 def parse() -> argparse.Namespace:
     """The options of the command line."""
     parser = argparse.ArgumentParser(prog="bench/run", description=__doc__)
-    parser.add_argument(
-        "--rounds", type=int, default=5, help="how often to measure each scenario (default 5)"
-    )
-    parser.add_argument(
-        "--seconds", type=float, default=3.0, help="how long each measurement takes (default 3)"
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="one short round, nothing written: does it run at all?"
-    )
+    parser.add_argument("--rounds", type=int, default=5, help="how often to measure each scenario (default 5)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="how long each measurement takes (default 3)")
+    parser.add_argument("--quick", action="store_true", help="one short round, nothing written: does it run at all?")
     parser.add_argument("--million", action="store_true", help="also measure with a million customers")
     parser.add_argument("--customers", type=int, default=1_000_000, help="how many customers --million means")
     parser.add_argument(
@@ -129,9 +121,7 @@ def own_figures(seconds: float) -> dict[str, float]:
     return {"rate": cost.rate, "client_us": cost.client_us}
 
 
-def compare(
-    folder: Path, scenarios: list[str], wanted: list[str], options: argparse.Namespace
-) -> dict[str, Any]:
+def compare(folder: Path, scenarios: list[str], wanted: list[str], options: argparse.Namespace) -> dict[str, Any]:
     """Both servers on the same customers under the same load, in alternating rounds."""
     run, peers = Run(), dict[str, Peer]()
     ours, theirs = folder / "regulars", folder / "pocketbase"
@@ -154,9 +144,7 @@ def compare(
         before = regulars.change_rows(ours) if "Regulars" in peers else 0
         for number in range(options.rounds):
             print(f"round {number + 1} of {options.rounds}", flush=True)
-            one_round(
-                run, list(peers.values())[:: -1 if number % 2 else 1], scenarios, bodies, options.seconds
-            )
+            one_round(run, list(peers.values())[:: -1 if number % 2 else 1], scenarios, bodies, options.seconds)
             if "Regulars" in peers:
                 run.raw.append(raw_round(folder, groups, options.seconds))
         changes = regulars.change_rows(ours) - before if "Regulars" in peers else 0
@@ -164,9 +152,7 @@ def compare(
         for peer in peers.values():
             peer.stop()
     if changes != run.updates:
-        raise SystemExit(
-            f"{run.updates:,} updates were answered 200, but the store recorded {changes:,} changes"
-        )
+        raise SystemExit(f"{run.updates:,} updates were answered 200, but the store recorded {changes:,} changes")
     results = {"scenarios": run.medians(), "changes": changes, "customers": len(ids)}
     return results | ({"raw": statistics.median(run.raw)} if run.raw else {})
 
@@ -203,9 +189,7 @@ def stretch(peer: Peer, kind: str, connections: int, bodies: Bodies, seconds: fl
     first = FIRST_POOL if kind == "put" else 1000
     with Connections(peer.port, connections) as opened:
         warm = opened.run(requests(peer, kind, bodies, int(first * min(1.0, warm_up))), warm_up)
-        return warm, opened.run(
-            requests(peer, kind, bodies, int(warm.rate * seconds * HEADROOM) + 1000), seconds
-        )
+        return warm, opened.run(requests(peer, kind, bodies, int(warm.rate * seconds * HEADROOM) + 1000), seconds)
 
 
 def requests(peer: Peer, kind: str, bodies: Bodies, count: int) -> Iterator[bytes]:

@@ -303,7 +303,7 @@ def fill(tx: Tx, tenant: Tenant, password_hash: str) -> None:
     """A tenant with its employees and lists."""
     tx.put(tenant)
     for email, permissions in EMPLOYEES.items():
-        access.put_employee(tx, email, password_hash=password_hash, **permissions)
+        access.put_employee(tx, email, {"password_hash": password_hash, **permissions})
     access.put_reference(tx, [_of(tenant.id, one) for one in REFERENCE])
 
 

@@ -90,7 +90,12 @@ VISIBLE = (
 )
 """What reads back as true for a wholesale customer."""
 
-SPELLINGS_OF_DECIMAL = ((Decimal("0.1"), Decimal("0.1")), ("1.10", Decimal("1.10")), (7, Decimal(7)), ("-3", Decimal(-3)))
+SPELLINGS_OF_DECIMAL = (
+    (Decimal("0.1"), Decimal("0.1")),
+    ("1.10", Decimal("1.10")),
+    (7, Decimal(7)),
+    ("-3", Decimal(-3)),
+)
 
 
 def enum_spellings(kind: type[Enum]) -> list[tuple[Any, Any]]:
@@ -125,7 +130,9 @@ def texts(spec: Field) -> st.SearchStrategy[str]:
     if spec.email:
         return st.sampled_from(["", "a@example.com", "B.c@example.org"])
     lines = "\n\t" if spec.lines else ""
-    allowed = st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\ufffe\uffff", include_characters=lines)
+    allowed = st.characters(
+        exclude_categories=("Cs", "Cc"), exclude_characters="\ufffe\uffff", include_characters=lines
+    )
     return st.text(allowed, max_size=min(spec.limit, 20))
 
 

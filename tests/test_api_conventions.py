@@ -57,7 +57,9 @@ def test_lists_are_served_with_a_trailing_slash(api: Api, path: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"])
-@pytest.mark.parametrize("path", ["/rest/api/Nothing", "/rest/api", "/", "/rest/api/Customers/1/Notes", "/api/Customers"])
+@pytest.mark.parametrize(
+    "path", ["/rest/api/Nothing", "/rest/api", "/", "/rest/api/Customers/1/Notes", "/api/Customers"]
+)
 def test_an_unknown_route_is_not_found(api: Api, method: str, path: str) -> None:
     answer = api.call(method, path)
     assert answer.status_code == 404
@@ -83,7 +85,9 @@ def test_a_wrong_method_is_refused_and_the_right_ones_named(api: Api, path: str)
             assert answer.json() == {"Message": f"The requested resource does not support http method '{method}'."}
 
 
-@pytest.mark.parametrize("path", ["Customers", "Customers/{}", "Companies", "Settings/PaymentTerms", "Customers/999999"])
+@pytest.mark.parametrize(
+    "path", ["Customers", "Customers/{}", "Companies", "Settings/PaymentTerms", "Customers/999999"]
+)
 def test_head_answers_as_get_without_the_body(api: Api, customer: int, path: str) -> None:
     head, get = api.call("HEAD", path.format(customer)), api.get(path.format(customer))
     assert (head.status_code, head.content) == (get.status_code, b"")
@@ -105,7 +109,13 @@ def test_a_get_may_come_with_a_body_which_is_ignored(api: Api, customer: int) ->
 
 @pytest.mark.parametrize(
     "kind",
-    ["application/json", "text/json", "APPLICATION/JSON", "application/json; charset=utf-8", 'text/json;charset="UTF-8"'],
+    [
+        "application/json",
+        "text/json",
+        "APPLICATION/JSON",
+        "application/json; charset=utf-8",
+        'text/json;charset="UTF-8"',
+    ],
 )
 def test_bodies_are_taken_as_json_of_either_type(api: Api, customer: int, kind: str) -> None:
     assert api.put(f"Customers/{customer}", {"Fax": kind[:9]}, Content_Type=kind).status_code == 200

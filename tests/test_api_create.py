@@ -6,7 +6,13 @@ import pytest
 from conftest import Api, problems
 
 RETAIL = {"CompanyID": 1, "FirstName": "Ann", "LastName": "Lee", "Email": "ann@example.com", "CustomerType": 1}
-WHOLESALE = {"CompanyID": 2, "FirstName": "Ann", "Email": "ann@example.com", "CustomerType": 0, "BusinessName": "Lee Ltd"}
+WHOLESALE = {
+    "CompanyID": 2,
+    "FirstName": "Ann",
+    "Email": "ann@example.com",
+    "CustomerType": 0,
+    "BusinessName": "Lee Ltd",
+}
 
 
 def without(body: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -67,7 +73,11 @@ def test_with_the_quirk_type_1_is_wholesale(quirky: Api, kind: Any) -> None:
     ("body", "member"), [(body, member) for body in (RETAIL, WHOLESALE) for member in body if member != "BusinessName"]
 )
 def test_what_is_required_must_be_there(api: Api, body: dict[str, Any], member: str) -> None:
-    absent = [without(body, member), body | {member: None}, *([body | {member: ""}] if member != "CustomerType" else [])]
+    absent = [
+        without(body, member),
+        body | {member: None},
+        *([body | {member: ""}] if member != "CustomerType" else []),
+    ]
     for one in absent:
         assert member in refused(api, one)
     assert set(refused(api, without(body, member))) == {member}

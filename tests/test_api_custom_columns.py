@@ -88,9 +88,11 @@ def test_a_value_of_the_wrong_type_is_refused_and_its_column_named(
     api: Api, customer: int, name: str, wrong: list[Any]
 ) -> None:
     for value in wrong:
-        found = refused(api, customer, given(Visits=1, **({name: value} if name != "Visits" else {}))) if (
-            name != "Visits"
-        ) else refused(api, customer, given(Tier="Gold", Visits=value))
+        found = (
+            refused(api, customer, given(Visits=1, **({name: value} if name != "Visits" else {})))
+            if (name != "Visits")
+            else refused(api, customer, given(Tier="Gold", Visits=value))
+        )
         assert set(found) == {"CustomColumns[1].Value"}, value
         assert found["CustomColumns[1].Value"][0].startswith(f"{name}: Expected ")
 
@@ -139,7 +141,9 @@ def test_a_column_comes_once(api: Api, customer: int) -> None:
     assert set(refused(api, customer, {"CustomColumns": items})) == {"CustomColumns[1].ColumnName"}
 
 
-@pytest.mark.parametrize("body", [{}, {"CustomColumns": None}, {"CustomColumns": {"Tier": "Gold"}}, {"CustomColumns": 1}])
+@pytest.mark.parametrize(
+    "body", [{}, {"CustomColumns": None}, {"CustomColumns": {"Tier": "Gold"}}, {"CustomColumns": 1}]
+)
 def test_the_list_is_required(api: Api, customer: int, body: Any) -> None:
     assert set(refused(api, customer, body)) == {"CustomColumns"}
 

@@ -13,9 +13,11 @@ PARTS = {
 
 
 def test_the_etag_is_the_version_on_reading_creating_and_updating(api: Api) -> None:
-    created = api.post("Customers", {"CompanyID": 1, "FirstName": "A", "LastName": "B", "Email": "", "CustomerType": 1} | {
-        "Email": "etag@example.com"
-    })
+    created = api.post(
+        "Customers",
+        {"CompanyID": 1, "FirstName": "A", "LastName": "B", "Email": "", "CustomerType": 1}
+        | {"Email": "etag@example.com"},
+    )
     number = int(created.text)
     assert created.headers["ETag"] == api.get(f"Customers/{number}").headers["ETag"] == '"1"'
     for version, (part, body) in enumerate((item for item in PARTS.items() if item[0] != "/Addresses"), 2):
@@ -24,7 +26,7 @@ def test_the_etag_is_the_version_on_reading_creating_and_updating(api: Api) -> N
 
 
 @pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize("value", ['"1"', "*", ' "1" ', '"7", "1"', '"7","1","8"', 'W/"7", "1"'])
+@pytest.mark.parametrize("value", ['"1"', "*", '"1" ,', '"7", "1"', '"7","1","8"', 'W/"7", "1"'])
 def test_an_update_goes_through_at_the_version_that_it_expects(api: Api, customer: int, part: str, value: str) -> None:
     assert api.put(f"Customers/{customer}{part}", PARTS[part], If_Match=value).status_code == 200
 
@@ -32,7 +34,22 @@ def test_an_update_goes_through_at_the_version_that_it_expects(api: Api, custome
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize(
     "value",
-    ['"2"', '"0"', 'W/"1"', "1", "garbage", '""', '"1', '"x"', '"01"', 'x"1"', '"a"1""', '"' + "9" * 30 + '"', '"1.0"', ""],
+    [
+        '"2"',
+        '"0"',
+        'W/"1"',
+        "1",
+        "garbage",
+        '""',
+        '"1',
+        '"x"',
+        '"01"',
+        'x"1"',
+        '"a"1""',
+        '"' + "9" * 30 + '"',
+        '"1.0"',
+        "",
+    ],
 )
 def test_an_update_at_any_other_version_is_refused(api: Api, customer: int, part: str, value: str) -> None:
     with api.unchanged(customer):
@@ -61,8 +78,13 @@ def test_a_version_of_an_unknown_customer_is_not_found(api: Api) -> None:
 
 @pytest.mark.parametrize(
     "prefer",
-    ["return=representation", 'return="representation"', "RETURN = representation", "handling=lenient, return=representation",
-     "return=representation; foo=bar, wait=5"],
+    [
+        "return=representation",
+        'return="representation"',
+        "RETURN = representation",
+        "handling=lenient, return=representation",
+        "return=representation; foo=bar, wait=5",
+    ],
 )
 def test_the_customer_is_answered_on_request(api: Api, customer: int, prefer: str) -> None:
     answer = api.put(f"Customers/{customer}", {"Fax": "1"}, Prefer=prefer)

@@ -186,7 +186,8 @@ def test_an_update_is_one_change_with_all_that_it_altered(api: Api, full: int) -
     before = api.stored(full)
     with api.server.clock.later(minutes=30):
         answer = api.put(
-            f"Customers/{full}", {"Phone1": "9", "Title": "Dr.", "Salesman": None, "Rating": "neutral", "Fax": ""},
+            f"Customers/{full}",
+            {"Phone1": "9", "Title": "Dr.", "Salesman": None, "Rating": "neutral", "Fax": ""},
             X_Request_Id="one-change",
         )
     assert answer.headers["ETag"] == f'"{before.version + 1}"'
@@ -357,11 +358,16 @@ def test_a_customer_of_which_little_is_known_reads_as_the_contract_says(api: Api
 
 
 def test_times_and_limits_that_no_call_sets_read_back_too(api: Api, customer: int) -> None:
-    values = {"billing_cycle_start": datetime(2025, 3, 1, tzinfo=UTC), "credit_limit": Decimal("1.50"), "credit_term": 2}
+    values = {
+        "billing_cycle_start": datetime(2025, 3, 1, tzinfo=UTC),
+        "credit_limit": Decimal("1.50"),
+        "credit_term": 2,
+    }
     api.server.run(1, lambda tx: tx.put(replace(tx.get(Customer, customer), **values)))
-    assert '"CreditTerm":2,"CreditLimit":1.50,"BillingCycleStartdate":"2025-03-01T00:00:00"' in api.get(
-        f"Customers/{customer}"
-    ).text
+    assert (
+        '"CreditTerm":2,"CreditLimit":1.50,"BillingCycleStartdate":"2025-03-01T00:00:00"'
+        in api.get(f"Customers/{customer}").text
+    )
 
 
 def test_shipping_preferences_are_kept_though_the_vendor_shows_them_nowhere(api: Api, full: int) -> None:

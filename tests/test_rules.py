@@ -204,7 +204,21 @@ def test_an_e_mail_address_is_taken_once_where_the_tenant_says_so(other: Api) ->
 def wrong(spec: Field) -> list[Any]:
     """What no field of this type takes."""
     if spec.type is str:
-        found = [5, 1.5, True, [], {}, ["x"], "x" * (spec.limit + 1), "a\x00b", "a\x1fb", "\x7f", "\x9b", "\ufffe", "a\x0bb"]
+        found = [
+            5,
+            1.5,
+            True,
+            [],
+            {},
+            ["x"],
+            "x" * (spec.limit + 1),
+            "a\x00b",
+            "a\x1fb",
+            "\x7f",
+            "\x9b",
+            "\ufffe",
+            "a\x0bb",
+        ]
         found += ["\ud800"] if not spec.email else []
         found += [] if spec.lines else ["a\nb", "a\tb"]
         if spec.email:
@@ -250,7 +264,13 @@ def test_every_wrong_value_of_a_body_is_reported_at_once(api: Api, customer: int
 
 
 def test_a_message_says_what_was_expected_and_what_was_got(api: Api, customer: int) -> None:
-    body = {"Rating": "Great", "Phone1": 5, "IsWholesale": "maybe", "CompanyId": "x", "AccountManager1Commission": "1,5"}
+    body = {
+        "Rating": "Great",
+        "Phone1": 5,
+        "IsWholesale": "maybe",
+        "CompanyId": "x",
+        "AccountManager1Commission": "1,5",
+    }
     assert put(api, customer, "", body) == {
         "Rating": [
             "Expected one of 0 (NotRated), 1 (Very_Disatisfied), 2 (Disatisfied), 3 (Neutral), 4 (Satisfied), "

@@ -80,9 +80,7 @@ def call(port: int, verb: str, path: str, token: str = "", body: object = None) 
     return json.loads(text) if text and is_json else None
 
 
-def launch(
-    command: list[str], port: int, ready: str, log: Path, env: dict[str, str]
-) -> "subprocess.Popen[bytes]":
+def launch(command: list[str], port: int, ready: str, log: Path, env: dict[str, str]) -> "subprocess.Popen[bytes]":
     """Start a server and wait until GET `ready` answers 200. RuntimeError with the end of its log if not."""
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=os.environ | env)

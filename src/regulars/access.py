@@ -120,7 +120,9 @@ class Access:
         book = await self.store.book(tenant_id)
         employee = next((one for one in book.all(Employee) if fold(one.email) == account[1]), None)
         known = employee is not None and employee.enabled and employee.password_hash
-        right = await self._in_pool(self._matches, employee.password_hash if employee and known else self._decoy, password)
+        right = await self._in_pool(
+            self._matches, employee.password_hash if employee and known else self._decoy, password
+        )
         if not (employee and known and right):
             self._fail(account, now)
             raise Unauthenticated(WRONG_LOGIN)
@@ -215,7 +217,9 @@ def put_tenant(tx: Tx, name: str) -> Tenant:
 def put_company(tx: Tx, name: str) -> Company:
     """The tenant's first company, unless it has one."""
     found = tx.all(Company)
-    return found[0] if found else tx.put(checked(Company(tenant_id=tx.tenant_id, id=tx.next_id("companies"), name=name)))
+    return (
+        found[0] if found else tx.put(checked(Company(tenant_id=tx.tenant_id, id=tx.next_id("companies"), name=name)))
+    )
 
 
 def put_record(tx: Tx, kind: type[K], record_id: int | None, values: Mapping[str, Any]) -> K:
@@ -225,7 +229,7 @@ def put_record(tx: Tx, kind: type[K], record_id: int | None, values: Mapping[str
     missing = [name for name, spec in fields_of(kind).items() if spec.needed and not values.get(name)]
     if missing:
         raise Refused({name: ["Expected a value: it is required."] for name in missing})
-    return tx.put(checked(kind(tenant_id=tx.tenant_id, id=tx.next_id(kind.table), **values)))  # type: ignore[call-arg]
+    return tx.put(checked(kind(tenant_id=tx.tenant_id, id=tx.next_id(kind.table), **values)))
 
 
 def put_reference(tx: Tx, records: Sequence[Record]) -> None:
@@ -237,7 +241,7 @@ def put_reference(tx: Tx, records: Sequence[Record]) -> None:
             tx.count(kind.table, max(0, number - tx.count(kind.table, 0)))
 
 
-def put_employee(tx: Tx, email: str, **values: Any) -> Employee:
+def put_employee(tx: Tx, email: str, values: Mapping[str, Any]) -> Employee:
     """An employee by e-mail, new or changed. A new password or being disabled ends the employee's tokens."""
     before = next((one for one in tx.all(Employee) if fold(one.email) == fold(email)), None)
     after = replace(before or Employee(tenant_id=tx.tenant_id, id=tx.next_id("employees"), email=email), **values)

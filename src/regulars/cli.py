@@ -31,7 +31,7 @@ from regulars.store.sqlite import Schema
 
 T = TypeVar("T")
 
-console = Console(stderr=True)
+console = Console(stderr=True, soft_wrap=True)
 output = Console()
 
 SAMPLE_CHUNK, SAMPLE_AHEAD = 200, 16
@@ -163,7 +163,7 @@ async def initialise(chosen: Settings, tenant: str, user: str, company: str, sec
             await app.store.run(actor, access.put_company, company)
         if not any(one.email.lower() == user.lower() for one in book.all(Employee)):
             hashed = await app.access.hash(secret or password())
-            await app.store.run(actor, access.put_employee, user, password_hash=hashed, is_admin=True)
+            await app.store.run(actor, access.put_employee, user, {"password_hash": hashed, "is_admin": True})
     console.print(f"Tenant {tenant}, Client Admin {user}. Next: regulars serve --store {chosen.store}")
 
 
@@ -333,21 +333,19 @@ def show(records: list[Any], hidden: tuple[str, ...]) -> None:
     if not records:
         console.print("None yet.")
         return
-    names = [name for name in fields_of(type(records[0])) if name not in hidden or name in ("id", "email")]
-    rows = [[text(getattr(one, name)) for name in names] for one in records]
-    if not output.is_terminal:
-        for row in [names, *rows]:
-            click.echo("\t".join(row))
-        return
+    record: type[Record] = type(records[0])
+    names = [name for name in fields_of(record) if name not in hidden or name in ("id", "email")]
     table = Table(*names)
-    for row in rows:
-        table.add_row(*row)
-    output.print(table)
+    for one in records:
+        table.add_row(*[text(getattr(one, name)) for name in names])
+    show_table(table)
 
 
 def text(value: Any) -> str:
     if isinstance(value, Enum):
         return value.name
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
@@ -461,7 +459,7 @@ async def save_employee(
         values = values_of(Employee, given)
         if with_password:
             values["password_hash"] = await app.access.hash(password())
-        return await app.store.run(actor, access.put_employee, email, **values)
+        return await app.store.run(actor, access.put_employee, email, values)
 
 
 @main.group()
@@ -506,7 +504,9 @@ async def change_tenant(chosen: Settings, tenant: str | None, values: dict[str, 
 def show_settings(tenant: Tenant) -> None:
     for name, spec in fields_of(Tenant).items():
         if spec.type is bool:
-            output.print(f"{name} = {str(getattr(tenant, name)).lower()}", f"  # {spec.doc}", highlight=False, soft_wrap=True)
+            output.print(
+                f"{name} = {str(getattr(tenant, name)).lower()}", f"  # {spec.doc}", highlight=False, soft_wrap=True
+            )
 
 
 @main.command()
@@ -532,14 +532,23 @@ def changes(chosen: Settings, tenant: str | None, customer_id: int, limit: int) 
     table = Table("version", "when (UTC)", "who", "door", "member", "old", "new")
     for change in found:
         head = [str(change.version), change.at.strftime("%Y-%m-%d %H:%M:%S"), change.employee, change.door]
-        for member, (old, new) in msgspec.json.Decoder(float_hook=Decimal).decode(change.fields).items():
-            row = [*head, member, plain(old), plain(new)]
-            click.echo("\t".join(row)) if not output.is_terminal else table.add_row(*row)
-            head = [""] * 4 if output.is_terminal else head
+        fields = msgspec.json.Decoder(dict[str, tuple[Any, Any]], float_hook=Decimal).decode(change.fields)
+        for member, old, new in [(name, *pair) for name, pair in fields.items()] or [(change.kind, "", "")]:
+            table.add_row(*head, member, plain(old), plain(new))
+            if output.is_terminal:
+                head = [""] * len(head)
+    show_table(table)
+
+
+def show_table(table: Table) -> None:
+    """A table on a terminal; tab-separated lines elsewhere."""
     if output.is_terminal:
         output.print(table)
+        return
+    click.echo("\t".join(str(column.header) for column in table.columns))
+    for row in zip(*(column.cells for column in table.columns), strict=True):
+        click.echo("\t".join(str(cell) for cell in row))
 
 
 def plain(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value, enc_hook=str).decode()
-

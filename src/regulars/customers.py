@@ -129,7 +129,9 @@ def create(tx: Tx, patch: Patch) -> int:
     required = ["company_id", "first_name", "email"] + (["last_name"] if values.get("is_wholesale") is False else [])
     for name in required:
         if not values.get(name) and MEMBERS[name] not in patch.problems:
-            patch.refuse(MEMBERS[name], f"Expected a value: it is required{'' if name != 'last_name' else ' for retail'}.")
+            patch.refuse(
+                MEMBERS[name], f"Expected a value: it is required{'' if name != 'last_name' else ' for retail'}."
+            )
     store(tx, None, customer, patch)
     return customer.id
 
@@ -193,7 +195,9 @@ def check(tx: Tx, before: Customer | None, after: Customer, patch: Patch) -> Non
     if after.is_wholesale and not after.business_name and (patch.whole or touched("is_wholesale", "business_name")):
         tenant = tx.get(Tenant, tx.tenant_id)
         if tenant.require_business_name:
-            patch.refuse("BusinessName", "Expected a business name: the customer is wholesale, and this tenant requires one.")
+            patch.refuse(
+                "BusinessName", "Expected a business name: the customer is wholesale, and this tenant requires one."
+            )
     if touched("company_id") and (after.company_id or before is not None) and not tx.find(Company, after.company_id):
         patch.refuse("CompanyId", unknown("company", tx.all(Company), after.company_id))
     for number in (1, 2, 3):
@@ -210,7 +214,9 @@ def check(tx: Tx, before: Customer | None, after: Customer, patch: Patch) -> Non
         if "apply_shipping_charges" in patch.values:
             patch.refuse("ApplyShippingChargesToOrderTotal", "Expected a wholesale customer; this one is retail.")
         else:
-            patch.refuse("IsWholesale", "Expected to stay on while ApplyShippingChargesToOrderTotal is on; turn that off first.")
+            patch.refuse(
+                "IsWholesale", "Expected to stay on while ApplyShippingChargesToOrderTotal is on; turn that off first."
+            )
     if after.allow_shipping_unpaid_orders and touched("allow_shipping_unpaid_orders", "company_id"):
         company = tx.find(Company, after.company_id)
         if company is not None and not company.allow_shipping_unpaid_orders:
@@ -220,14 +226,17 @@ def check(tx: Tx, before: Customer | None, after: Customer, patch: Patch) -> Non
                 )
             else:
                 patch.refuse(
-                    "CompanyId", f"Expected a company that allows shipping unpaid orders, as this customer may; {company.name} does not."
+                    "CompanyId",
+                    f"Expected a company that allows shipping unpaid orders, as this customer may; {company.name} does not.",
                 )
     if touched("carrier_id", "carrier_method_id"):
         check_carrier(tx, after, patch)
     if after.email and touched("email") and tx.get(Tenant, tx.tenant_id).block_duplicate_email:
         others = tx.holders(CODES["email"] + fold(after.email)) - {after.id}
         if others:
-            patch.refuse("Email", f"Expected an address that no other customer has; customer {min(others)} has this one.")
+            patch.refuse(
+                "Email", f"Expected an address that no other customer has; customer {min(others)} has this one."
+            )
 
 
 COUNTRY = re.compile("[A-Za-z]{2}")

@@ -301,7 +301,5 @@ def to_moment(value: object, *, end: bool = False) -> datetime:
 
 def differing(before: msgspec.Struct, after: msgspec.Struct) -> list[str]:
     """The attributes whose values differ, in the order of declaration."""
-    pairs = zip(
-        before.__struct_fields__, msgspec.structs.astuple(before), msgspec.structs.astuple(after), strict=True
-    )
+    pairs = zip(before.__struct_fields__, msgspec.structs.astuple(before), msgspec.structs.astuple(after), strict=True)
     return [name for name, old, new in pairs if old is not new and old != new]

@@ -199,7 +199,8 @@ class Customer(Record, frozen=True, gc=False):
         ),
     ] = ""
     email: Annotated[
-        str, seed("Email", "General.Email", "The e-mail address.", limit=254, email=True, many=1, finds="email", words=True)
+        str,
+        seed("Email", "General.Email", "The e-mail address.", limit=254, email=True, many=1, finds="email", words=True),
     ] = ""
     email_cc: Annotated[
         str, seed("EmailCC", "General.EmailCC", "More addresses, with , or ; between.", limit=2000, email=True, many=20)
@@ -236,22 +237,32 @@ class Customer(Record, frozen=True, gc=False):
         int, seed("CompanyId", "Internal.CompanyID", "The company it belongs to.", least=0, finds="companyIds")
     ] = 0
     account_manager1_id: Annotated[
-        int, seed("AccountManager1Id", "Internal.AccountManagerId", "The first manager, an employee; 0 is nobody.", least=0)
+        int,
+        seed("AccountManager1Id", "Internal.AccountManagerId", "The first manager, an employee; 0 is nobody.", least=0),
     ] = 0
     account_manager1_commission: Annotated[
-        Decimal, seed("AccountManager1Commission", "Internal.AccountManagerCommission", "The first manager's commission.")
+        Decimal,
+        seed("AccountManager1Commission", "Internal.AccountManagerCommission", "The first manager's commission."),
     ] = ZERO
     account_manager2_id: Annotated[
-        int, seed("AccountManager2Id", "Internal.AccountManager2Id", "The second manager, an employee; 0 is nobody.", least=0)
+        int,
+        seed(
+            "AccountManager2Id", "Internal.AccountManager2Id", "The second manager, an employee; 0 is nobody.", least=0
+        ),
     ] = 0
     account_manager2_commission: Annotated[
-        Decimal, seed("AccountManager2Commission", "Internal.AccountManager2Commission", "The second manager's commission.")
+        Decimal,
+        seed("AccountManager2Commission", "Internal.AccountManager2Commission", "The second manager's commission."),
     ] = ZERO
     account_manager3_id: Annotated[
-        int, seed("AccountManager3Id", "Internal.AccountManager3Id", "The third manager, an employee; 0 is nobody.", least=0)
+        int,
+        seed(
+            "AccountManager3Id", "Internal.AccountManager3Id", "The third manager, an employee; 0 is nobody.", least=0
+        ),
     ] = 0
     account_manager3_commission: Annotated[
-        Decimal, seed("AccountManager3Commission", "Internal.AccountManager3Commission", "The third manager's commission.")
+        Decimal,
+        seed("AccountManager3Commission", "Internal.AccountManager3Commission", "The third manager's commission."),
     ] = ZERO
     salesman: Annotated[str, seed("Salesman", "Internal.SalesMan", "The salesman's name.", limit=100)] = ""
     comments: Annotated[str, seed("Comments", "Internal.Comment", "Free text.", limit=8000, lines=True)] = ""
@@ -302,9 +313,7 @@ class Customer(Record, frozen=True, gc=False):
     cost_plus_enabled: Annotated[
         bool, option("CostPlusBasedWholeSalePriceEnabled", "Wholesale prices are cost plus a percentage.")
     ] = False
-    cost_plus_percent: Annotated[
-        Decimal, option("CostPlusBasedWholeSalePricePercent", "That percentage.")
-    ] = ZERO
+    cost_plus_percent: Annotated[Decimal, option("CostPlusBasedWholeSalePricePercent", "That percentage.")] = ZERO
     cost_plus_using_type: Annotated[
         PriceBasis, option("CostPlusBasedWholeSalePriceUsingType", "Which cost it is based on.")
     ] = PriceBasis.SiteCost
@@ -435,7 +444,9 @@ class Column(Record, frozen=True):
     display_name: Annotated[str, Field("What people see.", "DisplayName", limit=100)] = ""
     data_type: Annotated[ColumnType, Field("What its values are.", "DataType")] = ColumnType.String
     length: Annotated[int, Field("The most characters of a text.", "DataLength")] = 255
-    choices: Annotated[tuple[str, ...], Field("The drop-down's values; none: no drop-down.", "DropDown", limit=255)] = ()
+    choices: Annotated[
+        tuple[str, ...], Field("The drop-down's values; none: no drop-down.", "DropDown", limit=255)
+    ] = ()
     allow_custom_text: Annotated[
         bool, Field("The drop-down takes other values too.", "IsDropDownCustomTextAllowed")
     ] = False

@@ -78,7 +78,11 @@ def read_file(path: Path) -> dict[str, Any]:
 
 def converted(name: str, kind: type, value: Any, source: str) -> Any:
     """A setting's value in its own type; texts are read as numbers and booleans where those are wanted."""
-    if kind is bool and isinstance(value, str) and value.lower() in ("1", "true", "yes", "on", "0", "false", "no", "off"):
+    if (
+        kind is bool
+        and isinstance(value, str)
+        and value.lower() in ("1", "true", "yes", "on", "0", "false", "no", "off")
+    ):
         return value.lower() in ("1", "true", "yes", "on")
     try:
         if (kind is bool) == isinstance(value, bool) and kind is not bool:

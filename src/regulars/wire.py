@@ -6,6 +6,7 @@ Nothing here decides; it only translates between JSON, query parameters and reco
 import difflib
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -43,6 +44,8 @@ encode = msgspec.json.Encoder(decimal_format="number").encode
 MOST_PAGE_SIZE, PAGE_SIZE = 50, 10
 MOST_LISTED = 1000
 LONGEST_NUMBER = 100
+MOST_NAMED = 50
+"""How many unknown or repeated members are told about at once."""
 
 
 # ---- JSON
@@ -58,9 +61,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) == len(pairs):
         return found
-    names = [name for name, _ in pairs]
     repeated = Repeated(found)
-    repeated.names = [name for name in found if names.count(name) > 1]
+    repeated.names = [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
     return repeated
 
 
@@ -129,7 +131,7 @@ class Reading:
         for spelt, value in data.items():
             spec = names.get(spelt.lower())
             if spec is None:
-                self.ignored.append(spelt_path + spelt)
+                self.ignored.append(spelt_path + legible(spelt))
                 continue
             member = path + spec.member
             if member in seen:
@@ -144,9 +146,10 @@ class Reading:
             except Invalid as error:
                 self.refuse(member, str(error))
         if isinstance(data, Repeated):
-            for name in data.names:
+            for name in data.names[:MOST_NAMED]:
                 spec = names.get(name.lower())
-                self.refuse(path + (spec.member if spec else name), "Expected the member once, got it several times.")
+                member = path + (spec.member if spec else legible(name))
+                self.refuse(member, "Expected the member once, got it several times.")
         return values
 
     def demand(self, names: Names, strict: bool) -> None:
@@ -154,10 +157,15 @@ class Reading:
         if not strict:
             return
         known = {name: spec.member for name, spec in names.items()}
-        for name in self.ignored:
+        for name in self.ignored[:MOST_NAMED]:
             close = difflib.get_close_matches(name.rsplit(".", 1)[-1].lower(), known, n=1)
             hint = f" Did you mean {known[close[0]]}?" if close else f" Known are {', '.join(sorted(known.values()))}."
             self.refuse(name, f"Expected a known member.{hint}")
+
+
+def legible(name: str) -> str:
+    """A member's name as an answer can carry it, whatever was sent."""
+    return name[:60].encode("utf-8", "backslashreplace").decode()
 
 
 @cache
@@ -201,7 +209,7 @@ def read_update(body: str, data: object, strict: bool) -> Reading:
     if "name" in reading.values:
         first, last = split_name(reading.values.pop("name"))
         if not first:
-            reading.refuse("Name", 'Expected a name, got only blanks. To leave it as it is send null or leave it out.')
+            reading.refuse("Name", "Expected a name, got only blanks. To leave it as it is send null or leave it out.")
         elif len(first) > fields_of(Customer)["first_name"].limit:
             reading.refuse("Name", f"Expected a first word of at most 100 characters, got {len(first)}.")
         elif len(last) > fields_of(Customer)["last_name"].limit:

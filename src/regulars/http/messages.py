@@ -172,7 +172,9 @@ def error_response(error: BaseException, request: Request) -> Response:
             "status": status,
             "detail": detail,
             "instance": f"urn:request:{request.request_id}",
-            "errors": [{"member": name, "detail": text} for name, why in extra.get("ModelState", {}).items() for text in why],
+            "errors": [
+                {"member": name, "detail": text} for name, why in extra.get("ModelState", {}).items() for text in why
+            ],
         }
         return Response(status, encode(problem), headers, PROBLEM)
     return Response(status, encode(body), headers)

@@ -158,13 +158,19 @@ def schemas() -> dict[str, Schema]:
                 "items": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
             }
         ),
-        "Login": closed(Username={"type": "string", "minLength": 1, "maxLength": 254}, Password={"type": "string", "minLength": 1, "maxLength": 1024}),
+        "Login": closed(
+            Username={"type": "string", "minLength": 1, "maxLength": 254},
+            Password={"type": "string", "minLength": 1, "maxLength": 1024},
+        ),
         "Token": closed(
             access_token=text,
             token_type={"const": "Bearer"},
             username=text,
             expires_in=whole,
-            **{".issued": {"type": "string", "format": "date-time"}, ".expires": {"type": "string", "format": "date-time"}},
+            **{
+                ".issued": {"type": "string", "format": "date-time"},
+                ".expires": {"type": "string", "format": "date-time"},
+            },
         ),
         "CustomerDetails": closed(
             **{name: ref(name) for name in ("General", "Internal")},
@@ -231,7 +237,14 @@ def schemas() -> dict[str, Schema]:
         "TooMany": closed(Error=text, RateLimitResetTime={"type": "string", "format": "date-time"}),
         "Problem": {
             "type": "object",
-            "properties": {"type": text, "title": text, "status": whole, "detail": text, "instance": text, "errors": {}},
+            "properties": {
+                "type": text,
+                "title": text,
+                "status": whole,
+                "detail": text,
+                "instance": text,
+                "errors": {},
+            },
         },
     }
 
@@ -281,7 +294,10 @@ QUERIES = {
 }
 MORE_PARAMETERS: dict[str, tuple[Schema, str]] = {
     "companyID": (MANY, "Numbers, repeated or separated by commas."),
-    "siteCode": ({"type": "integer", "minimum": 0, "maximum": 2**31 - 1}, "Accepted for the vendor's clients; changes nothing."),
+    "siteCode": (
+        {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
+        "Accepted for the vendor's clients; changes nothing.",
+    ),
     "carrier": (MANY, "The carrier's name or number."),
     "team": (MANY, "The tenant's name."),
 }
@@ -326,7 +342,10 @@ def responses(route: Route) -> dict[str, Schema]:
     found: dict[str, Schema] = {"200": answer("Done.", ANSWERS.get(route.answer))}
     if route.answer == "id":
         schema = {"type": "integer"}
-        found["200"] = {"description": "The id of the new customer.", "content": {"application/json": {"schema": schema}}}
+        found["200"] = {
+            "description": "The id of the new customer.",
+            "content": {"application/json": {"schema": schema}},
+        }
     if route.method == "PUT":
         found["200"] = {
             "description": "Done and on disk. Empty, or the customer with Prefer: return=representation.",
@@ -418,7 +437,9 @@ POLICY = [(b"content-security-policy", b"default-src 'self'; img-src 'self' data
 def page(file: str) -> Response:
     """The interactive page, or one of its files; all of it is served from here."""
     if not file:
-        return Response(200, PAGE.format(title=html.escape("Regulars API")).encode(), POLICY, b"text/html; charset=utf-8")
+        return Response(
+            200, PAGE.format(title=html.escape("Regulars API")).encode(), POLICY, b"text/html; charset=utf-8"
+        )
     if file not in PAGE_FILES:
         raise HttpError(404, "No HTTP resource was found that matches the request URI.")
     cached = [(b"cache-control", b"public, max-age=86400")]

@@ -21,7 +21,20 @@ from regulars.store import Book
 from regulars.wire import Reading
 
 Handler = Callable[[App, Request], Awaitable[Response]]
-Answer = Literal["token", "empty", "customer", "page", "id", "companies", "company", "choices", "server", "page_html", "openapi", "text"]
+Answer = Literal[
+    "token",
+    "empty",
+    "customer",
+    "page",
+    "id",
+    "companies",
+    "company",
+    "choices",
+    "server",
+    "page_html",
+    "openapi",
+    "text",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +153,9 @@ async def put_custom_columns(app: App, request: Request) -> Response:
     return await list_update(app, request, wire.read_custom_columns, customers.update_custom_columns)
 
 
-async def list_update(app: App, request: Request, read: Callable[..., Reading], command: Callable[..., Customer]) -> Response:
+async def list_update(
+    app: App, request: Request, read: Callable[..., Reading], command: Callable[..., Customer]
+) -> Response:
     number = path_id(request)
     reading = read(wire.read_json(request.body), request.prefers("handling=strict"))
     actor = caller(request).actor("api", request.request_id)
@@ -257,6 +272,7 @@ async def swagger_document(app: App, request: Request) -> Response:
     return Response(200, openapi.document_bytes())
 
 
+# fmt: off
 ROUTES: tuple[Route, ...] = (
     Route("PUT", "/rest/api/Customers/{id}", "UpdateCustomer", put_customer, "edit",
           "Update any of a customer's fields; null or absent leaves a field as it is.", "Customer"),
@@ -301,6 +317,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/livez", "GetLivez", livez, None, "The process is alive.", answer="text", public=False),
     Route("GET", "/readyz", "GetReadyz", readyz, None, "The store takes writes.", answer="text", public=False),
 )
+# fmt: on
 ALIASES = {"/swagger": "/rest/swagger"}
 """Where else a path is served: the prefix, and what it stands for."""
 

@@ -201,20 +201,21 @@ class Server:
     async def body(self, request: Request, receive: Receive) -> bytes:
         """The whole body, within the limit of its size; the protocol watches over time."""
         limit = self.app.settings.body_limit
-        too_large = HttpError(413, f"Expected a body of at most {limit} bytes.", [(b"connection", b"close")])
-        length = request.headers.get(b"content-length", b"")
-        if length.isdigit() and int(length[:20]) > limit:
-            raise too_large
+        too_large = f"Expected a body of at most {limit} bytes."
+        if b"expect" in request.headers and int(request.headers.get(b"content-length", b"0")) > limit:
+            raise HttpError(413, too_large, [(b"connection", b"close")])
         parts: list[bytes] = []
-        more = True
+        size, more = 0, True
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise Gone
-            parts.append(message.get("body", b""))
-            more = message.get("more_body", False)
-            if sum(map(len, parts)) > limit:
-                raise too_large
+            part, more = message.get("body", b""), message.get("more_body", False)
+            size += len(part)
+            if size <= limit:  # the rest is read and dropped: a client that is still sending would not see an answer
+                parts.append(part)
+        if size > limit:
+            raise HttpError(413, too_large)
         return b"".join(parts)
 
 
@@ -223,6 +224,7 @@ def create() -> Server:
     chosen = load({})
     configure(chosen.log_format, chosen.log_level)
     Protocol.request_seconds = chosen.body_seconds
+    Protocol.request_bytes = max(Protocol.request_bytes, 2 * chosen.body_limit)
     sys.setswitchinterval(0.0005)  # so that the thread that commits need not wait 5 ms for a busy loop
     return Server(App(chosen), access_log=chosen.access_log)
 

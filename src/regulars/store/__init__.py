@@ -19,7 +19,6 @@ from regulars.errors import NotFound, Refused, RegularsError, Unavailable
 from regulars.fields import Record, differing, fields_of
 from regulars.record import EPOCH, REFERENCE, Change, Customer
 from regulars.search import Filter
-from regulars.store.statements import Row
 
 log = logging.getLogger("regulars.store")
 
@@ -210,7 +209,7 @@ class Tx:
         if isinstance(after, Customer):
             after = self._put_customer(before, after)  # type: ignore[arg-type, assignment]
         if before is after or before == after:
-            return before  # type: ignore[return-value]
+            return before
         self._writes[type(after), self.tenant_id, after.id] = after  # type: ignore[attr-defined]
         return after
 
@@ -363,6 +362,9 @@ class Batch:
         self.changes += tx._changes
         self.counters.update(tx._counters)
 
+    def _moved(self, key: Key, before: Any, after: Any) -> tuple[Iterable[str], Iterable[str]]:
+        return search.moved(before, after, self.names[key]) if before else ((), search.terms(after))
+
     @property
     def incomplete(self) -> bool:
         return bool(self.missing or self.missing_terms or self.missing_books or self.missing_counters)
@@ -378,7 +380,7 @@ class Batch:
                 continue
             (plan.inserts if before is None else plan.updates).setdefault(kind, []).append(after)
             if kind is Customer:
-                gone, come = search.moved(before, after, self.names[key]) if before else ((), search.terms(after))
+                gone, come = self._moved(key, before, after)
                 plan.terms += [(tenant_id, term, number, 0) for term in gone]
                 plan.terms += [(tenant_id, term, number, 1) for term in come]
         if self.changes:

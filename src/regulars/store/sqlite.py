@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial, wraps
+from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -71,7 +71,7 @@ def connect(path: Path, *, write: bool = False, create: bool = False) -> apsw.Co
         "foreign_keys = ON",
         *([] if write else ["query_only = ON"]),
     ):
-        connection.execute(f"PRAGMA {pragma}").fetchall()
+        fetch(connection, f"PRAGMA {pragma}")
     return connection
 
 
@@ -82,7 +82,7 @@ def migrate(path: Path) -> list[int]:
     connection.set_busy_timeout(int(BUSY_SECONDS * 1000))
     try:
         connection.execute("PRAGMA query_only = OFF")
-        connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        fetch(connection, "PRAGMA journal_mode = WAL")
         applied = []
         with connection:
             version = connection.pragma("user_version")
@@ -110,8 +110,7 @@ def database(
 ) -> Callable[Concatenate["Sqlite", P], Coroutine[Any, Any, T]]:
     """Errors of SQLite leave as the store's own."""
 
-    @wraps(method)
-    async def guarded(self: "Sqlite", *args: P.args, **kwargs: P.kwargs) -> T:
+    async def guarded(self: "Sqlite", /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return await method(self, *args, **kwargs)
         except apsw.ConstraintError as error:
@@ -139,6 +138,7 @@ class Sqlite:
         self._checkpointer = ThreadPoolExecutor(1, "store-checkpoint")
         self._checkpointing: asyncio.Future[None] | None = None
         self._turn = asyncio.Lock()
+        self._in_batch = False
         self._unfiled = 0
         self._quiet: asyncio.TimerHandle | None = None
         self._wal_pages = 0
@@ -173,8 +173,7 @@ class Sqlite:
         if self._unfiled:
             self._background(self._file_terms())
         for task in list(self._tasks):
-            with contextlib.suppress(Unavailable):
-                await task
+            await task
         for pool in (self._writer, self._readers, self._checkpointer):
             pool.shutdown(wait=True)
         for connection in (self._write, self._read, *self._connections):
@@ -197,15 +196,13 @@ class Sqlite:
     @database
     async def begin(self) -> bool:
         await self._turn.acquire()
-        if self._write is None:
-            self._write = connect(self.path, write=True)
-            self._write.set_wal_hook(self._note_wal)
-            self._version = -1
+        self._in_batch = True
+        connection = self._writing
         try:
-            self._write.execute("BEGIN IMMEDIATE")
+            connection.execute("BEGIN IMMEDIATE")
         except apsw.BusyError:
-            await self._in(self._writer, self._begin_patiently, self._write)
-        version = self._write.pragma("data_version")
+            await self._in(self._writer, self._begin_patiently, connection)
+        version = int(connection.pragma("data_version"))
         foreign = version != self._version
         self._version = version
         return foreign
@@ -225,8 +222,18 @@ class Sqlite:
 
     @property
     def _writing(self) -> apsw.Connection:
-        assert self._write is not None
+        """The connection that writes; opened again after it broke."""
+        if self._write is None:
+            self._write = connect(self.path, write=True)
+            self._write.set_wal_hook(self._note_wal)
+            self._version = -1
         return self._write
+
+    def _end_batch(self) -> None:
+        """Let the next one in."""
+        if self._in_batch:
+            self._in_batch = False
+            self._turn.release()
 
     @database
     async def load(self, kind: type[Record], keys: Sequence[tuple[int, int]]) -> list[Any]:
@@ -234,22 +241,24 @@ class Sqlite:
         if len(keys) == 1:
             return [read(row) for row in self._writing.execute(statements.select_one(kind), keys[0])]
         names = ", ".join(f"r.{name}" for name in statements.columns(kind))
-        rows = self._writing.execute(
+        rows = fetch(
+            self._writing,
             f"SELECT {names} FROM json_each(?) AS j CROSS JOIN {kind.table} AS r"
             " ON r.tenant_id = j.value ->> 0 AND r.id = j.value ->> 1",
             (_json(keys).decode(),),
-        ).fetchall()
+        )
         return [read(row) for row in rows]
 
     @database
     async def holders(self, keys: Sequence[TermKey]) -> list[tuple[int, str, int]]:
         for sql in FILE_TERMS:
             self._writing.execute(sql)
-        return self._writing.execute(
+        return fetch(
+            self._writing,
             "SELECT t.tenant_id, t.term, t.customer_id FROM json_each(?) AS j CROSS JOIN customer_terms AS t"
             " ON t.tenant_id = j.value ->> 0 AND t.term = j.value ->> 1",
             (_json(keys).decode(),),
-        ).fetchall()
+        )
 
     @database
     async def counters(self, tenant_id: int) -> dict[str, int]:
@@ -267,7 +276,7 @@ class Sqlite:
                 connection.executemany(sql(kind), map(statements.writer(kind), records))
         connection.executemany(statements.PUT_COUNTER, plan.counters)
         await self._in(self._writer, self._commit, connection, plan.terms)
-        self._turn.release()
+        self._end_batch()
         if plan.terms:
             self._file_later(len(plan.terms))
         self._checkpoint_soon()
@@ -283,14 +292,17 @@ class Sqlite:
     async def rollback(self) -> None:
         connection = self._write
         try:
-            if connection is not None and connection.in_transaction:
+            if connection is not None and self._in_batch and connection.in_transaction:
                 connection.execute("ROLLBACK")
         except apsw.Error:
-            self._write = None
-            connection.close(True)
+            self._drop_writer()
         finally:
-            if self._turn.locked():
-                self._turn.release()
+            self._end_batch()
+
+    def _drop_writer(self) -> None:
+        if self._write is not None:
+            self._write.close(True)
+        self._write = None
 
     # ---- search terms: appended to a log by each batch; filed at their place before a search, when it is quiet, or
     # ---- when they have become many
@@ -306,10 +318,8 @@ class Sqlite:
     async def _file_terms(self) -> None:
         """File all terms of the log, between two batches."""
         async with self._turn:
-            if self._write is not None:
-                self._unfiled = 0
-                await self._in(self._writer, self._file, self._write)
-                self._version = self._write.pragma("data_version")
+            self._unfiled = 0
+            await self._in(self._writer, self._file, self._writing)
         self._checkpoint_soon()
 
     def _file(self, connection: apsw.Connection) -> None:
@@ -319,25 +329,31 @@ class Sqlite:
                 connection.execute(sql)
             connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
             raise
 
     async def _all_filed(self) -> None:
         """See to it that every term committed so far is at its place."""
-        newest = self._reading.execute("SELECT max(id) FROM term_log").fetchall()[0][0]
+        newest = self._log_end("max")
         while newest is not None:
-            if self._write is None:
-                await self.begin()
-                await self.rollback()
             if self._filing is None or self._filing.done():
                 self._filing = asyncio.ensure_future(self._file_terms())
-            await self._filing
-            oldest = self._reading.execute("SELECT min(id) FROM term_log").fetchall()[0][0]
+            await asyncio.shield(self._filing)
+            oldest = self._log_end("min")
             if oldest is None or oldest > newest:
                 return
 
+    def _log_end(self, which: str) -> int | None:
+        found: int | None = fetch(self._reading, f"SELECT {which}(id) FROM term_log")[0][0]
+        return found
+
     def _background(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
+        async def quietly() -> None:
+            with contextlib.suppress(Unavailable):  # it is in the log, and the next search tries again
+                await work
+
+        task = asyncio.ensure_future(quietly())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -381,7 +397,7 @@ class Sqlite:
 
     @database
     async def read(self, kind: type[R], tenant_id: int, record_id: int) -> R | None:
-        rows = self._reading.execute(statements.select_one(kind), (tenant_id, record_id)).fetchall()
+        rows = fetch(self._reading, statements.select_one(kind), (tenant_id, record_id))
         return statements.reader(kind)(rows[0]) if rows else None
 
     @database
@@ -390,19 +406,20 @@ class Sqlite:
 
     @database
     async def read_tenants(self) -> list[tuple[int, str]]:
-        return self._reading.execute("SELECT id, name FROM tenants ORDER BY id").fetchall()
+        return fetch(self._reading, "SELECT id, name FROM tenants ORDER BY id")
 
     @database
     async def read_changes(self, tenant_id: int, customer_id: int, limit: int) -> list[Change]:
         names = ", ".join(f"c.{name}" for name in statements.columns(Change))
-        rows = self._reading.execute(
+        rows = fetch(
+            self._reading,
             "WITH RECURSIVE chain(id, n) AS ("
             " SELECT change_id, 1 FROM customers WHERE tenant_id = ?1 AND id = ?2"
             " UNION ALL SELECT c.previous_id, n + 1 FROM chain JOIN changes AS c ON c.tenant_id = ?1 AND c.id = chain.id"
             " WHERE n < ?3)"
             f" SELECT {names} FROM chain JOIN changes AS c ON c.tenant_id = ?1 AND c.id = chain.id ORDER BY n",
             (tenant_id, customer_id, limit),
-        ).fetchall()
+        )
         return [statements.reader(Change)(row) for row in rows]
 
     @database
@@ -416,24 +433,27 @@ class Sqlite:
         with connection:  # one snapshot for the count and the page
             if filters:
                 query, values = statements.matches(tenant_id, self._rarest_first(connection, tenant_id, filters))
-                total = connection.execute(f"SELECT count(*) FROM ({query})", values).fetchall()[0][0]
+                total = fetch(connection, f"SELECT count(*) FROM ({query})", values)[0][0]
                 ids = f"SELECT customer_id FROM ({query}) ORDER BY customer_id DESC LIMIT ? OFFSET ?"
             else:
                 values = [tenant_id]
                 total = next(
-                    iter(connection.execute(
-                        "SELECT value FROM counters WHERE tenant_id = ? AND name = 'customers.count'", (tenant_id,)
-                    )),
+                    iter(
+                        connection.execute(
+                            "SELECT value FROM counters WHERE tenant_id = ? AND name = 'customers.count'", (tenant_id,)
+                        )
+                    ),
                     (0,),
                 )[0]
                 ids = "SELECT id FROM customers WHERE tenant_id = ? ORDER BY id DESC LIMIT ? OFFSET ?"
             if offset >= total:
                 return Page([], total)
             names = ", ".join(statements.columns(Customer))
-            rows = connection.execute(
+            rows = fetch(
+                connection,
                 f"SELECT {names} FROM customers WHERE tenant_id = ? AND id IN ({ids}) ORDER BY id DESC",
                 [tenant_id, *values, limit, offset],
-            ).fetchall()
+            )
         read = statements.reader(Customer)
         return Page([read(row) for row in rows], total)
 
@@ -446,7 +466,7 @@ class Sqlite:
         def size(one: Filter) -> int:
             query, values = statements.members(tenant_id, one)
             count = f"SELECT count(*) FROM (SELECT 1 FROM ({query}) LIMIT 20000)"
-            return int(connection.execute(count, values).fetchall()[0][0])
+            return int(fetch(connection, count, values)[0][0])
 
         return sorted(filters, key=size)
 
@@ -457,11 +477,11 @@ class Sqlite:
     def _secret(self, name: str, value: str) -> str:
         connection = connect(self.path, write=True)
         try:
-            found = connection.execute("SELECT value FROM secrets WHERE name = ?", (name,)).fetchall()
+            found = fetch(connection, "SELECT value FROM secrets WHERE name = ?", (name,))
             if not found:
                 connection.set_busy_timeout(int(BUSY_SECONDS * 1000))
                 connection.execute("INSERT OR IGNORE INTO secrets (name, value) VALUES (?, ?)", (name, value))
-                found = connection.execute("SELECT value FROM secrets WHERE name = ?", (name,)).fetchall()
+                found = fetch(connection, "SELECT value FROM secrets WHERE name = ?", (name,))
             return str(found[0][0])
         finally:
             connection.close()
@@ -477,6 +497,11 @@ class Sqlite:
             connection.execute("ROLLBACK")
         finally:
             connection.close()
+
+
+def fetch(connection: apsw.Connection, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+    """All rows of a query."""
+    return connection.execute(sql, values).fetchall()
 
 
 def reference(connection: apsw.Connection, tenant_id: int) -> list[Record]:

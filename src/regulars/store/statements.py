@@ -56,7 +56,7 @@ def reader(record: type[Record]) -> Callable[[Row], Any]:
         elif spec.type in _decoders:
             scope[f"decode{index}"] = _decoders[spec.type]
             scope[f"empty{index}"] = _decoders[spec.type]("{}" if spec.type == Values else "[]")
-            cell = f'(empty{index} if len({cell}) == 2 else decode{index}({cell}))'
+            cell = f"(empty{index} if len({cell}) == 2 else decode{index}({cell}))"
         parts.append(cell)
     function: Callable[[Row], Any] = eval(f"lambda row: record({', '.join(parts)})", scope)
     return function
