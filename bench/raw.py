@@ -18,7 +18,7 @@ from bench.bodies import Bodies
 from regulars.fields import fields_of
 from regulars.record import Company, Customer
 from regulars.store import Actor, Store, Tx
-from regulars.store.sqlite import CHECKPOINT_BYTES, Sqlite, connect, wal_bytes
+from regulars.store.sqlite import CHECKPOINT_PAGES, Sqlite, connect
 
 GROUP = 64
 MOST_GROUPS = 600
@@ -97,6 +97,13 @@ def raw_limit(path: Path, groups: list[Group], seconds: float) -> float:
     The connection settings are the product's (WAL, synchronous=FULL); as there, a thread does checkpoints.
     """
     connection = connect(path, write=True)
+    wal = [0]
+
+    def note_pages(_connection: apsw.Connection, _database: str, pages: int) -> int:
+        wal[0] = pages
+        return apsw.SQLITE_OK
+
+    connection.set_wal_hook(note_pages)
     done, begin = 0, time.perf_counter()
     with ThreadPoolExecutor(1) as checkpointer:
         running = checkpointer.submit(checkpoint, path)
@@ -107,7 +114,7 @@ def raw_limit(path: Path, groups: list[Group], seconds: float) -> float:
                 else:
                     connection.executemany(sql, values)
             done += GROUP * any(sql.startswith("UPDATE customers") for sql, _ in group)
-            if running.done() and wal_bytes(path) > CHECKPOINT_BYTES:
+            if running.done() and wal[0] > CHECKPOINT_PAGES:
                 running = checkpointer.submit(checkpoint, path)
             if time.perf_counter() - begin > seconds:
                 break

@@ -83,7 +83,7 @@ def main() -> int:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print("\n" + report.table(results))
-    if not wanted and not options.quick or options.write:
+    if (not wanted and not options.quick) or options.write:
         kept = report.keep(results, ROOT / "bench" / "results.json")
         report.write(kept, ROOT / "docs")
     return 0

@@ -183,7 +183,11 @@ class Running:
         """A caller that is logged in."""
         answer = self.login(user, host=host)
         assert answer.status_code == 200, answer.text
-        self._callers.append(Api(self, answer.json()["access_token"], host))
+        return self.holding(answer.json()["access_token"], host)
+
+    def holding(self, token: str, host: str = HOST) -> "Api":
+        """A caller with this token, whatever it is worth."""
+        self._callers.append(Api(self, token, host))
         return self._callers[-1]
 
     def connect(self, timeout: float = 5) -> socket.socket:

@@ -313,7 +313,8 @@ ADDRESS = (
 )
 CUSTOM_COLUMN = (
     "ID DataType DataLength IsDropDownColumn IsDropDownCustomTextAllowed IsDropDownAllowMultipleSelection ClientID "
-    "NewValue AllowHTMLPopup DataSourceContainer IsRequired IsEnabledForClient DataTypeName ColumnName DisplayName Value"
+    "NewValue AllowHTMLPopup DataSourceContainer IsRequired IsEnabledForClient DataTypeName ColumnName DisplayName "
+    "Value"
 )
 
 

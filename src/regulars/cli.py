@@ -9,8 +9,8 @@ from dataclasses import dataclass, fields
 from decimal import Decimal
 from enum import Enum
 from functools import update_wrapper
-from itertools import islice
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 

@@ -82,7 +82,7 @@ def update_addresses(tx: Tx, customer_id: int, patch: Patch, expect: Collection[
             known = ", ".join(str(number) for number in sorted(addresses)) or "none"
             patch.refuse(
                 f"Addresses[{index}].ID",
-                f"Expected 0 for a new address or the id of an address of customer {customer_id} ({known}), got {one.id}.",
+                f"Expected 0 for a new address, or the id of one that the customer has ({known}), got {one.id}.",
             )
         elif one.id in seen:
             patch.refuse(f"Addresses[{index}].ID", f"Expected each address once, got {one.id} again.")
@@ -227,7 +227,7 @@ def check(tx: Tx, before: Customer | None, after: Customer, patch: Patch) -> Non
             else:
                 patch.refuse(
                     "CompanyId",
-                    f"Expected a company that allows shipping unpaid orders, as this customer may; {company.name} does not.",
+                    f"Expected a company that allows shipping unpaid orders, as it is on; {company.name} does not.",
                 )
     if touched("carrier_id", "carrier_method_id"):
         check_carrier(tx, after, patch)

@@ -175,5 +175,5 @@ def keyword(text: str) -> list[Filter]:
     if re.fullmatch(r"[\d\s()+./-]+", text) and len(digits(text)) >= LEAST_PHONE_DIGITS:
         number = digits(text)
         whole = CODES["phoneNumber"] + number[::-1]
-        return [Filter(tuple(letter + number for letter in WORDS + WHOLE), ((whole, whole + LAST),))]
+        return [Filter((WORDS + number,), ((whole, whole + LAST),))]
     return [Filter((WORDS + word,)) for word in dict.fromkeys(words_of(text))]

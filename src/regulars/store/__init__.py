@@ -374,8 +374,8 @@ class Batch:
         plan = Plan()
         for key, after in self.current.items():
             kind, tenant_id, number = key
-            reference = kind in REFERENCE
-            before = self.books[tenant_id].get(kind, number) if reference else self.loaded.get(key)
+            book = self.books.get(tenant_id)
+            before = (book.get(kind, number) if book else None) if kind in REFERENCE else self.loaded.get(key)
             if before == after:
                 continue
             (plan.inserts if before is None else plan.updates).setdefault(kind, []).append(after)

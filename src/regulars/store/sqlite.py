@@ -41,8 +41,9 @@ MOST_UNFILED, MOST_UNFILED_IN_BULK = 100_000, 400_000
 
 LOG_TERMS = "INSERT INTO term_log (entries) VALUES (?)"
 FILE_TERMS = (
-    "CREATE TEMP TABLE latest AS SELECT j.value ->> 0 AS tenant_id, j.value ->> 1 AS term, j.value ->> 2 AS customer_id,"
-    " j.value ->> 3 AS came, max(l.id) FROM term_log AS l, json_each(l.entries) AS j GROUP BY 1, 2, 3",
+    "CREATE TEMP TABLE latest AS SELECT j.value ->> 0 AS tenant_id, j.value ->> 1 AS term,"
+    " j.value ->> 2 AS customer_id, j.value ->> 3 AS came, max(l.id)"
+    " FROM term_log AS l, json_each(l.entries) AS j GROUP BY 1, 2, 3",
     "DELETE FROM customer_terms WHERE (tenant_id, term, customer_id) IN"
     " (SELECT tenant_id, term, customer_id FROM latest WHERE came = 0)",
     "INSERT OR IGNORE INTO customer_terms SELECT tenant_id, term, customer_id FROM latest WHERE came = 1",
@@ -415,8 +416,8 @@ class Sqlite:
             self._reading,
             "WITH RECURSIVE chain(id, n) AS ("
             " SELECT change_id, 1 FROM customers WHERE tenant_id = ?1 AND id = ?2"
-            " UNION ALL SELECT c.previous_id, n + 1 FROM chain JOIN changes AS c ON c.tenant_id = ?1 AND c.id = chain.id"
-            " WHERE n < ?3)"
+            " UNION ALL SELECT c.previous_id, n + 1 FROM chain"
+            " JOIN changes AS c ON c.tenant_id = ?1 AND c.id = chain.id WHERE n < ?3)"
             f" SELECT {names} FROM chain JOIN changes AS c ON c.tenant_id = ?1 AND c.id = chain.id ORDER BY n",
             (tenant_id, customer_id, limit),
         )

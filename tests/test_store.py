@@ -1,0 +1,300 @@
+"""The store: batches, order, isolation of failures, other processes, and search against brute force."""
+
+import asyncio
+import random
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import apsw
+import msgspec
+import pytest
+from conftest import Errors
+
+from regulars import access, customers, sandbox, search
+from regulars.customers import Patch
+from regulars.errors import Conflict, NotFound, Refused, Unavailable
+from regulars.fields import fields_of
+from regulars.record import REFERENCE, Change, Customer, Employee
+from regulars.search import Filter
+from regulars.store import Actor, Store, Tx
+from regulars.store.migrations import migrations
+from regulars.store.sqlite import Schema, Sqlite, migrate
+from regulars.store.statements import columns, reader, sql_type, writer
+
+ACTOR = Actor(1, 1, "ann@example.com", "api", "request-1")
+START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+@asynccontextmanager
+async def opened(path: Path, count: int = 0) -> AsyncIterator[Store]:
+    """A store with one tenant, its reference records and some sample customers."""
+    new = not path.exists()
+    migrate(path)
+    async with Store(Sqlite(path), lambda: START) as store:
+        if new:
+            await store.run(ACTOR, access.put_tenant, "demo")
+            await store.run(ACTOR, access.put_reference, sandbox.reference(1))
+            await store.run(ACTOR, customers.load, list(sandbox.customers(1, count, 3)))
+        yield store
+
+
+def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(work())
+
+
+def rows(path: Path, sql: str) -> list[Any]:
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute(sql).fetchall()
+    finally:
+        connection.close()
+
+
+def patch(**values: Any) -> Patch:
+    return Patch(values)
+
+
+def test_the_migrations_give_what_the_declarations_ask_for(tmp_path: Path) -> None:
+    assert migrate(tmp_path / "a.db") == [number for number, _ in migrations("sqlite")]
+    for record in (*REFERENCE, Customer, Change):
+        found = rows(tmp_path / "a.db", f"PRAGMA table_info({record.table})")
+        asked = [(name, sql_type(spec), 1) for name, spec in fields_of(record).items()]
+        assert [(name, kind, notnull) for _, name, kind, notnull, *_ in found] == asked
+        assert [name for _, name, *_, key in found if key] == ["tenant_id", "id"]
+
+
+def test_migrating_again_changes_nothing(tmp_path: Path) -> None:
+    migrate(tmp_path / "a.db")
+    assert migrate(tmp_path / "a.db") == []
+
+
+@pytest.mark.parametrize(("version", "hint"), [(0, "regulars init"), (999, "newer regulars")])
+def test_another_schema_is_refused_with_the_command_to_run(tmp_path: Path, version: int, hint: str) -> None:
+    migrate(tmp_path / "a.db")
+    rows(tmp_path / "a.db", f"PRAGMA user_version = {version}")
+
+    async def work() -> None:
+        with pytest.raises(Schema, match=hint):
+            await Sqlite(tmp_path / "a.db").open()
+
+    run(work)
+
+
+def test_every_record_survives_the_way_through_a_row() -> None:
+    for record in [*sandbox.customers(1, 200, 5), *sandbox.reference(1)]:
+        kind = type(record)
+        row = writer(kind)(record)
+        assert len(row) == len(columns(kind))
+        assert reader(kind)(row) == record
+
+
+def test_commands_that_wait_together_share_a_commit_and_see_each_other(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with opened(tmp_path / "a.db", 10) as store:
+            before = store.batches
+            done = await asyncio.gather(
+                *(store.run(ACTOR, customers.update, 1, patch(comments=f"note {n}")) for n in range(100)),
+                store.run(ACTOR, customers.update, 2, patch(phone1="555")),
+            )
+            assert [one.version for one in done[:-1]] == list(range(2, 102))
+            assert store.batches - before <= 2
+            assert (await store.get(Customer, 1, 1)).comments == "note 99"
+            history = await store.changes(1, 1, 1000)
+            assert [change.version for change in history] == list(range(101, 0, -1))
+            assert msgspec.json.decode(history[0].fields) == {"Comments": ["note 98", "note 99"]}
+
+    run(work)
+
+
+def test_a_refused_command_leaves_its_neighbours_alone(tmp_path: Path, errors: Errors) -> None:
+    def broken(tx: Tx) -> None:
+        tx.put(msgspec.structs.replace(tx.get(Customer, 1), phone1="lost"))
+        raise RuntimeError("a bug")
+
+    async def work() -> None:
+        async with opened(tmp_path / "a.db", 3) as store:
+            results = await asyncio.gather(
+                store.run(ACTOR, customers.update, 1, patch(phone1="1")),
+                store.run(ACTOR, customers.update, 1, patch(company_id=99)),
+                store.run(ACTOR, customers.update, 77, patch(phone1="2")),
+                store.run(ACTOR, broken),
+                store.run(ACTOR, customers.update, 1, patch(phone1="3"), {1}),
+                store.run(ACTOR, customers.update, 2, patch(phone1="4")),
+                return_exceptions=True,
+            )
+            kinds = [type(one) for one in results]
+            assert kinds == [Customer, Refused, NotFound, RuntimeError, Conflict, Customer]
+            assert all("a bug" in text for text in errors.found)
+            errors.found.clear()
+            assert [(await store.get(Customer, 1, number)).phone1 for number in (1, 2)] == ["1", "4"]
+            assert len(rows(tmp_path / "a.db", "SELECT 1 FROM changes WHERE kind = 'updated'")) == 2
+
+    run(work)
+
+
+def test_a_row_that_the_database_refuses_spoils_only_its_own_command(tmp_path: Path) -> None:
+    """Two employees with one e-mail address, made past the rule that would have found it."""
+
+    def add(tx: Tx, email: str) -> int:
+        return tx.put(Employee(tenant_id=1, id=tx.next_id("employees"), email=email), new=True).id
+
+    async def work() -> None:
+        async with opened(tmp_path / "a.db", 3) as store:
+            results = await asyncio.gather(
+                store.run(ACTOR, add, "a@x.test"),
+                store.run(ACTOR, add, "a@x.test"),
+                store.run(ACTOR, customers.update, 1, patch(phone1="1")),
+                store.run(ACTOR, add, "b@x.test"),
+                return_exceptions=True,
+            )
+            assert [type(one) for one in results] == [int, Refused, Customer, int]
+            emails = [one.email for one in (await store.book(1)).all(Employee)]
+            assert emails == ["a@x.test", "b@x.test"]
+
+    run(work)
+
+
+def test_a_no_op_writes_nothing(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with opened(tmp_path / "a.db", 1) as store:
+            before = await store.get(Customer, 1, 1)
+            after = await store.run(ACTOR, customers.update, 1, patch(phone1=before.phone1, rating=before.rating))
+            assert after == before == await store.get(Customer, 1, 1)
+            assert len(await store.changes(1, 1)) == 1
+
+    run(work)
+
+
+def test_another_process_that_writes_is_noticed(tmp_path: Path) -> None:
+    """Numbers and reference records come from the file, not from memory, once somebody else has written."""
+
+    async def work() -> None:
+        async with opened(tmp_path / "a.db", 1) as one, opened(tmp_path / "a.db") as other:
+            new = patch(first_name="A", last_name="B", email="a@x.test", company_id=1)
+            ids = []
+            for store in (one, other, one, one, other):
+                ids.append(await store.run(ACTOR, customers.create, new))
+                await store.find(1, [search.equal("email", "a@x.test")], 10, 0)
+            assert ids == [2, 3, 4, 5, 6]
+            await other.run(ACTOR, access.put_employee, "new@x.test", {"name": "New"})
+            one._fresh_until = 0
+            await one.refresh()
+            assert [employee.name for employee in (await one.book(1)).all(Employee)] == ["New"]
+            page = await one.find(1, [search.equal("email", "a@x.test")], 10, 0)
+            assert [customer.id for customer in page.customers] == [6, 5, 4, 3, 2]
+
+    run(work)
+
+
+def test_a_writer_that_waits_for_another_process_is_served_when_that_is_done(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with opened(tmp_path / "a.db", 1) as store:
+            await store.run(ACTOR, customers.update, 1, patch(phone1="1"))
+            other = apsw.Connection(str(tmp_path / "a.db"))
+            other.execute("BEGIN IMMEDIATE")
+            waiting = store.run(ACTOR, customers.update, 1, patch(phone1="2"))
+            await asyncio.wait([waiting], timeout=0.05)
+            assert not waiting.done()
+            other.execute("COMMIT")
+            other.close()
+            assert (await waiting).phone1 == "2"
+
+    run(work)
+
+
+def test_tenants_with_the_same_customer_ids_never_meet(tmp_path: Path) -> None:
+    other = replace(ACTOR, tenant_id=2)
+
+    async def work() -> None:
+        async with opened(tmp_path / "a.db", 5) as store:
+            await store.run(other, access.put_tenant, "other")
+            await store.run(other, customers.load, list(sandbox.customers(2, 5, 9)))
+            await asyncio.gather(
+                store.run(ACTOR, customers.update, 1, patch(source_id="mine")),
+                store.run(other, customers.update, 1, patch(source_id="theirs")),
+            )
+            assert (await store.get(Customer, 1, 1)).source_id == "mine"
+            assert (await store.get(Customer, 2, 1)).source_id == "theirs"
+            for tenant, word in ((1, "theirs"), (2, "mine")):
+                assert (await store.find(tenant, search.keyword(word), 10, 0)).total == 0
+            assert (await store.find(2, [], 10, 0)).total == 5
+
+    run(work)
+
+
+def test_a_full_queue_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("regulars.store.MOST_WAITING", 3)
+
+    async def work() -> None:
+        async with opened(tmp_path / "a.db", 1) as store:
+            taken = [store.run(ACTOR, customers.update, 1, patch(phone1=str(n))) for n in range(3)]
+            with pytest.raises(Unavailable):
+                store.run(ACTOR, customers.update, 1, patch(phone1="9"))
+            assert [(await one).phone1 for one in taken] == ["0", "1", "2"]
+
+    run(work)
+
+
+def test_closing_finishes_what_was_taken(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with opened(tmp_path / "a.db", 1) as store:
+            taken = [store.run(ACTOR, customers.update, 1, patch(phone1=str(n))) for n in range(300)]
+        assert [(await one).version for one in taken] == list(range(2, 302))
+
+    run(work)
+
+
+def test_the_index_is_what_the_customers_yield_after_any_updates(tmp_path: Path) -> None:
+    """Random updates, some searches between them: in the end the filed terms are exactly those of the customers."""
+    chance = random.Random(7)
+    some = list(sandbox.customers(1, 60, 11))
+
+    def change(number: int) -> Patch:
+        other, names = chance.choice(some), chance.sample(sorted(search.LETTERS), 4)
+        skip = ("modified_on", "created_on", "company_id")
+        return Patch({name: getattr(other, name) for name in names if name not in skip})
+
+    def force(tx: Tx, number: int, wanted: Patch) -> None:
+        tx.put(msgspec.structs.replace(tx.get(Customer, number), **wanted.values))
+
+    async def work() -> None:
+        async with opened(tmp_path / "a.db", 40) as store:
+            for _ in range(20):
+                numbers = [chance.randint(1, 40) for _ in range(15)]
+                await asyncio.gather(*(store.run(ACTOR, force, number, change(number)) for number in numbers))
+                if chance.random() < 0.5:
+                    await store.find(1, search.keyword("smith"), 10, 0)
+            assert (await store.find(1, [Filter(terms=("y0",)), Filter(terms=("y1",))], 10, 0)).total == 0
+            expected = set()
+            for number in range(1, 41):
+                customer = await store.get(Customer, 1, number)
+                expected |= {(term, number) for term in search.terms(customer)}
+        assert set(rows(tmp_path / "a.db", "SELECT term, customer_id FROM customer_terms")) == expected
+
+    run(work)
+
+
+def test_each_filter_is_answered_from_the_index(tmp_path: Path) -> None:
+    migrate(tmp_path / "a.db")
+    filters = [
+        search.equal("email", "a@x.test"),
+        search.starts("lastName", "smi"),
+        search.ends("phoneNumber", "123"),
+        search.equal("companyIds", 1, 2),
+        search.between("modifiedOn", START, START + timedelta(days=1)),
+        *search.keyword("ann"),
+    ]
+    from regulars.store.statements import matches
+
+    connection = sqlite3.connect(tmp_path / "a.db")
+    for one in filters:
+        query, values = matches(1, [one])
+        plan = " ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", values))
+        assert "SCAN customer" not in plan
+        assert "SEARCH customer_terms USING PRIMARY KEY (tenant_id=? AND term" in plan
+    connection.close()
