@@ -115,7 +115,8 @@ def test_passwords_are_kept_as_argon2id_of_full_strength(server: Running) -> Non
 # ---- what ends a token
 
 
-def test_a_token_is_good_for_sixty_minutes(server: Running, api: Api) -> None:
+def test_a_token_is_good_for_sixty_minutes(server: Running) -> None:
+    api = server.api()
     for seconds, ended in ((0, False), (3590, False), (3602, True), (90000, True)):
         with server.clock.later(seconds=seconds):
             assert refused(api) is ended, seconds

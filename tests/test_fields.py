@@ -1,8 +1,9 @@
 """The declaration of the records: complete, within the contract, and what its conversions promise."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from enum import Enum
 from typing import Any
 
 import msgspec
@@ -30,7 +31,7 @@ def test_the_seed_takes_the_members_of_the_contract_and_no_others() -> None:
 
 @pytest.mark.parametrize(("kind", "spec"), EVERY, ids=ids)
 def test_a_field_is_documented_and_named(kind: str, spec: Field) -> None:
-    assert spec.doc.endswith(".") and spec.doc[0].isupper() or spec.doc == "argon2id."
+    assert spec.doc.endswith(".")
     assert spec.member and spec.name and spec.type is not None
     assert all(reads.count(".") == 1 for reads in spec.reads)
 
@@ -58,6 +59,12 @@ def test_a_record_begins_with_its_key(kind: type[Record]) -> None:
     assert list(fields_of(kind))[:2] == ["tenant_id", "id"] and kind.table
 
 
+CONVERTING = [
+    (kind, spec)
+    for kind, spec in EVERY
+    if spec.type in (str, bool, int, Decimal, tuple[str, ...])
+    or (isinstance(spec.type, type) and issubclass(spec.type, Enum))
+]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.decimals() | st.text(max_size=60),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
@@ -66,18 +73,17 @@ JSON = st.recursive(
 
 
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)
-@given(value=JSON, pick=st.sampled_from(EVERY))
+@given(value=JSON, pick=st.sampled_from(CONVERTING))
 def test_a_conversion_gives_the_fields_type_or_says_why_not(value: Any, pick: tuple[str, Field]) -> None:
     spec = pick[1]
     try:
         found = spec.convert(value)
     except Invalid as error:
-        assert str(error).startswith(("Expected ", "Item ")) and len(str(error)) < 6000
+        why = str(error)
+        assert why.startswith(("Expected ", "Item ")) and len(why) < 6000
     else:
-        if isinstance(spec.type, type):
-            assert type(found) is spec.type
-            again = spec.convert(list(found) if isinstance(found, tuple) else found)
-            assert again == found
+        assert type(found) is (spec.type if isinstance(spec.type, type) else tuple)
+        assert spec.convert(list(found) if isinstance(found, tuple) else found) == found
 
 
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)
@@ -94,7 +100,9 @@ def test_a_decimal_is_kept_exactly_or_refused(number: Decimal) -> None:
         assert Decimal(f"{found}") == found and "E" not in f"{found}"
 
 
-@pytest.mark.parametrize("value", [Decimal("NaN"), Decimal("sNaN"), Decimal("Infinity"), Decimal("-Infinity"), 1.5, None])
+@pytest.mark.parametrize(
+    "value", [Decimal("NaN"), Decimal("sNaN"), Decimal("Infinity"), Decimal("-Infinity"), 1.5, None]
+)
 def test_what_is_no_number_is_none(value: Any) -> None:
     for convert in (to_decimal, to_int):
         with pytest.raises(Invalid):
@@ -104,13 +112,15 @@ def test_what_is_no_number_is_none(value: Any) -> None:
 
 
 @settings(max_examples=200, deadline=None, derandomize=True, database=None)
-@given(moment=st.datetimes(timezones=st.timezones(), min_value=datetime(2, 1, 1), max_value=datetime(9998, 1, 1)))
-def test_a_moment_is_read_in_utc(moment: datetime) -> None:
-    offset = moment.utcoffset()
-    assert offset is not None
-    if offset.total_seconds() % 60 == 0:
-        assert to_moment(moment.isoformat()) == moment
-        assert to_moment(moment.isoformat()).tzinfo is UTC
+@given(
+    local=st.datetimes(min_value=datetime(2, 1, 1), max_value=datetime(9998, 1, 1)),
+    minutes=st.integers(-14 * 60, 14 * 60),
+)
+def test_a_moment_is_read_in_utc(local: datetime, minutes: int) -> None:
+    moment = local.replace(tzinfo=timezone(timedelta(minutes=minutes)))
+    found = to_moment(moment.isoformat())
+    assert found == moment and found.tzinfo is UTC
+    assert to_moment(local.isoformat()) == local.replace(tzinfo=UTC)
 
 
 def test_decimals_leave_as_numbers() -> None:

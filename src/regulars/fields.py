@@ -271,7 +271,8 @@ def to_texts(value: object, spec: Field) -> tuple[str, ...]:
 MOMENTS = re.compile(
     r"(?:(?P<m>\d{1,2})/(?P<d>\d{1,2})/(?P<y>\d{4})|(?P<iy>\d{4})-(?P<im>\d{2})-(?P<id>\d{2}))"
     r"(?:[T ](?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2})(?:\.(?P<f>\d{1,9}))?)?)?"
-    r"\s*(?P<z>Z|z|[+-]\d{2}:?\d{2})?"
+    r"\s*(?P<z>Z|z|[+-]\d{2}:?\d{2})?",
+    re.ASCII,
 )
 
 

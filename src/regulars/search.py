@@ -9,7 +9,8 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -37,6 +38,7 @@ CODES = {
 
 WORDS = "w"
 LAST = "\U0010ffff"
+BEGINNING, END = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 WORD = re.compile(r"\w+")
 NO_DIGITS = re.compile(r"\D+")
 LEAST_PHONE_DIGITS = 5
@@ -45,11 +47,17 @@ LEAST_PHONE_DIGITS = 5
 @dataclass(frozen=True)
 class Filter:
     """One condition of a list: a customer matches when one of its terms lies in one of `ranges` (first, past the
-    last), or equals one of `terms`, or its id is one of `ids` (when given)."""
+    last), or equals one of `terms`, or its id is one of `ids` (when given).
+
+    `once` says that a customer has at most one such term; `column` names an attribute that lies between two moments
+    (both included) just when a term does, for looking at a customer that was found otherwise.
+    """
 
     terms: tuple[str, ...] = ()
     ranges: tuple[tuple[str, str], ...] = ()
     ids: tuple[int, ...] | None = None
+    once: bool = False
+    column: tuple[str, datetime, datetime] | None = None
 
 
 def fold(text: str) -> str:
@@ -118,8 +126,14 @@ LETTERS = {
 
 def yields(customer: Customer, letter: str, makers: Iterable[Maker]) -> set[str]:
     """The terms of one letter that some of its makers yield."""
-    found = {one for make in makers for one in make(customer)}
-    return {WORDS + word for word in words_of(" ".join(found))} if letter == WORDS else found
+    found: list[str] = []
+    for make in makers:
+        found += make(customer)
+    return {WORDS + word for word in words_of(" ".join(found))} if letter == WORDS else set(found)
+
+
+ONCE = {code for code, row in SOURCES.items() if len(row) == 1 and row[0][0] != "addresses"}
+"""The letters of which a customer has at most one term."""
 
 
 def terms(customer: Customer, letters: Iterable[str] = tuple(SOURCES)) -> set[str]:
@@ -130,32 +144,41 @@ def terms(customer: Customer, letters: Iterable[str] = tuple(SOURCES)) -> set[st
     return found
 
 
+@lru_cache(4096)
+def affected(names: frozenset[str]) -> list[tuple[str, list[Maker], list[Maker]]]:
+    """The letters whose terms a change of these attributes may move: the makers that it touches, and the others."""
+    found = []
+    for letter in sorted({letter for name in names for letter in LETTERS.get(name, "")}):
+        touched = [make for name, make in SOURCES[letter] if name in names]
+        found.append((letter, touched, [make for name, make in SOURCES[letter] if name not in names]))
+    return found
+
+
 def moved(before: Customer, after: Customer, names: Iterable[str]) -> tuple[list[str], list[str]]:
     """The terms that a change of these attributes takes away and adds.
 
     Only what changed is looked at; what the rest of the customer yields anyway neither goes nor comes.
     """
-    changed = {name for name in names if name in LETTERS}
     gone: list[str] = []
     come: list[str] = []
-    for letter in {letter for name in changed for letter in LETTERS[name]}:
-        touched = [make for name, make in SOURCES[letter] if name in changed]
+    for letter, touched, others in affected(frozenset(names)):
         old, new = yields(before, letter, touched), yields(after, letter, touched)
         if old != new:
-            rest = yields(after, letter, [make for name, make in SOURCES[letter] if name not in changed])
-            gone += old - new - rest
-            come += new - old - rest
+            rest = yields(after, letter, others) if others else ()
+            gone += old.difference(new, rest)
+            come += new.difference(old, rest)
     return gone, come
 
 
 def equal(name: str, *values: str | int) -> Filter:
     """Equal to one of the values, in any case."""
-    return Filter(tuple(CODES[name] + (fold(v) if isinstance(v, str) else str(int(v))) for v in values))
+    code = CODES[name]
+    return Filter(tuple(code + (fold(v) if isinstance(v, str) else str(int(v))) for v in values), once=code in ONCE)
 
 
 def starts(name: str, text: str) -> Filter:
     start = CODES[name] + fold(text)
-    return Filter(ranges=((start, start + LAST),))
+    return Filter(ranges=((start, start + LAST),), once=CODES[name] in ONCE)
 
 
 def ends(name: str, text: str) -> Filter:
@@ -166,8 +189,10 @@ def ends(name: str, text: str) -> Filter:
 
 def between(name: str, low: datetime | None, high: datetime | None) -> Filter:
     """From `low` to `high`, both included."""
-    code = CODES[name]
-    return Filter(ranges=((code + (stamp(low) if low else ""), code + (stamp(high) + "~" if high else LAST)),))
+    code, low, high = CODES[name], low or BEGINNING, high or END
+    attribute = SOURCES[code][0][0]
+    ranges = ((code + stamp(low), code + stamp(high) + "~"),)
+    return Filter(ranges=ranges, once=True, column=(attribute, low, high))
 
 
 def keyword(text: str) -> list[Filter]:

@@ -42,7 +42,7 @@ from regulars.search import Filter
 encode = msgspec.json.Encoder(decimal_format="number").encode
 
 MOST_PAGE_SIZE, PAGE_SIZE = 50, 10
-MOST_LISTED = 1000
+MOST_LISTED, MOST_COMPANIES, MOST_WORDS = 1000, 100, 50
 LONGEST_NUMBER = 100
 MOST_NAMED = 50
 """How many unknown or repeated members are told about at once."""
@@ -348,12 +348,12 @@ def parameters(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     return {**bare, **prefixed}
 
 
-def numbers(values: Sequence[str], least: int = 0) -> list[int]:
+def numbers(values: Sequence[str], most: int = MOST_LISTED) -> list[int]:
     """A list of numbers, as repeated keys or separated by commas."""
     parts = [part for value in values for part in value.split(",") if part.strip()]
-    if len(parts) > MOST_LISTED:
-        raise Invalid(f"Expected at most {MOST_LISTED} items, got {len(parts)}.")
-    return [to_int(part, least) for part in parts]
+    if len(parts) > most:
+        raise Invalid(f"Expected at most {most} items, got {len(parts)}.")
+    return [to_int(part, 0) for part in parts]
 
 
 class Tristate(IntEnum):
@@ -362,6 +362,13 @@ class Tristate(IntEnum):
     All = -1
     No = 0
     Yes = 1
+
+
+def _words(text: str) -> list[Filter]:
+    found = search.keyword(text) or [Filter()]
+    if len(found) > MOST_WORDS:
+        raise Invalid(f"Expected at most {MOST_WORDS} words, got {len(found)}.")
+    return found
 
 
 def _enum(name: str, kind: type[IntEnum], values: Sequence[str]) -> list[Filter]:
@@ -381,28 +388,30 @@ def _channel(values: Sequence[str]) -> list[Filter]:
     return [search.equal("channel", number)]
 
 
-def _text(value: str) -> str:
-    if "\x00" in value or not value.isprintable():
-        value = re.sub(r"[\x00-\x1f\ud800-\udfff]", "", value)
-    return value
+CONTROL = re.compile(r"[\x00-\x1f]")
+
+
+def _text(make: Callable[[str, str], Filter], name: str) -> Callable[[Sequence[str]], list[Filter]]:
+    """A filter on a text; no text that is kept has control characters."""
+    return lambda values: [Filter() if CONTROL.search(values[-1]) else make(name, values[-1])]
 
 
 FILTERS: dict[str, Callable[[Sequence[str]], list[Filter]]] = {
     "customerIds": lambda v: [Filter(ids=tuple(dict.fromkeys(numbers(v))))],
-    "firstName": lambda v: [search.starts("firstName", _text(v[-1]))],
-    "lastName": lambda v: [search.starts("lastName", _text(v[-1]))],
-    "email": lambda v: [search.equal("email", _text(v[-1]))],
+    "firstName": _text(search.starts, "firstName"),
+    "lastName": _text(search.starts, "lastName"),
+    "email": _text(search.equal, "email"),
     "rating": lambda v: _enum("rating", Rating, v),
     "customerType": lambda v: _enum("customerType", CustomerType, v),
     "subscribed": lambda v: _flag("subscribed", v),
     "phoneNumber": lambda v: [search.ends("phoneNumber", v[-1])] if search.digits(v[-1]) else [Filter()],
-    "city": lambda v: [search.starts("city", _text(v[-1]))],
-    "zipCode": lambda v: [search.equal("zipCode", _text(v[-1]))],
+    "city": _text(search.starts, "city"),
+    "zipCode": _text(search.equal, "zipCode"),
     "exported": lambda v: _flag("exported", v),
     "channel": _channel,
-    "corporateName": lambda v: [search.starts("corporateName", _text(v[-1]))],
-    "companyIds": lambda v: [search.equal("companyIds", *dict.fromkeys(numbers(v)))],
-    "keyword": lambda v: search.keyword(_text(v[-1])) or [Filter()],
+    "corporateName": _text(search.starts, "corporateName"),
+    "companyIds": lambda v: [search.equal("companyIds", *dict.fromkeys(numbers(v, MOST_COMPANIES)))],
+    "keyword": lambda v: _words(v[-1]),
 }
 """Every list filter but the times, from its values to conditions that must all hold."""
 

@@ -188,6 +188,8 @@ class Server:
         return token.strip()
 
     def check_media_type(self, request: Request, *, form: bool) -> None:
+        if request.headers.get(b"content-type") == b"application/json" and b"content-encoding" not in request.headers:
+            return
         kind, _, parameters = request.header(b"content-type").partition(";")
         kind = kind.strip().lower()
         allowed = (*JSON_TYPES, FORM_TYPE) if form else JSON_TYPES

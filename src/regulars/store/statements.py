@@ -135,25 +135,36 @@ def members(tenant_id: int, one: Filter) -> tuple[str, list[Any]]:
 
 def unique(one: Filter) -> bool:
     """Whether `members` names no customer twice."""
-    return one.ids is not None or (len(one.terms) == 1 and not one.ranges)
+    return one.ids is not None or one.once or (len(one.terms) == 1 and not one.ranges)
 
 
 def matches(tenant_id: int, filters: Sequence[Filter]) -> tuple[str, list[Any]]:
     """A query for the ids that match every filter, each id once; the first filter leads, so put the rarest first."""
-    first, values = members(tenant_id, filters[0])
-    if len(filters) == 1 and unique(filters[0]):
-        return first, values
-    sql = f"SELECT DISTINCT customer_id FROM ({first}) AS lead"
+    query, values = members(tenant_id, filters[0])
+    sql = f"SELECT {'' if unique(filters[0]) else 'DISTINCT '}customer_id FROM ({query}) AS lead"
     conditions = []
     for one in filters[1:]:
-        if len(one.terms) == 1 and not one.ranges:
-            conditions.append(
-                "EXISTS (SELECT 1 FROM customer_terms AS t"
-                " WHERE t.tenant_id = ? AND t.term = ? AND t.customer_id = lead.customer_id)"
-            )
-            values += [tenant_id, one.terms[0]]
-        else:
-            query, more = members(tenant_id, one)
-            conditions.append(f"customer_id IN ({query})")
-            values += more
+        condition, more = probe(tenant_id, one)
+        conditions.append(condition)
+        values += more
     return sql + (" WHERE " + " AND ".join(conditions) if conditions else ""), values
+
+
+def probe(tenant_id: int, one: Filter) -> tuple[str, list[Any]]:
+    """The condition that a customer of the leading filter matches this one as well."""
+    if one.column:
+        attribute, low, high = one.column
+        return (
+            "EXISTS (SELECT 1 FROM customers AS c WHERE c.tenant_id = ? AND c.id = lead.customer_id"
+            f" AND c.{attribute} BETWEEN ? AND ?)",
+            [tenant_id, low.isoformat(), high.isoformat()],
+        )
+    if one.terms and not one.ranges:
+        marks = ", ".join("?" * len(one.terms))
+        return (
+            "EXISTS (SELECT 1 FROM customer_terms AS t"
+            f" WHERE t.tenant_id = ? AND t.term IN ({marks}) AND t.customer_id = lead.customer_id)",
+            [tenant_id, *one.terms],
+        )
+    query, values = members(tenant_id, one)
+    return f"customer_id IN ({query})", values
