@@ -16,7 +16,7 @@ from regulars.cli import main as command
 from regulars.errors import RegularsError
 from regulars.fields import DIGITS, PLACES, Field, fields_of, shown
 from regulars.http import openapi
-from regulars.http.messages import QUIRKS, STATUS
+from regulars.http.messages import STATUS
 from regulars.http.routes import ALIASES, ROUTES, Route
 from regulars.record import Tenant
 from regulars.settings import PREFIX, Settings
@@ -237,7 +237,6 @@ QUIRK_TEXT = """
 Where the live service was seen to differ from good HTTP. Off by default; on for a tenant with
 `regulars setting set quirks true`, and in the demo with `regulars demo --quirks`.
 """
-CREATE_QUIRK = ["`CustomerType` of a new customer", "0 WholeSale, 1 Retail", "0 Retail, 1 Wholesale"]
 
 ENUMERATIONS: tuple[tuple[type[Enum], str], ...] = (
     (record.Rating, ""),
@@ -368,6 +367,8 @@ def answer_part(route: Route) -> str:
     match route.answer:
         case "customer":
             return reading_part()
+        case "id":
+            return "Answers the id of the new customer, a bare JSON number."
         case "page" | "companies" if schema:
             item = schema["properties"]["Items"]["items"]
             item = openapi.schemas()[item["$ref"].rsplit("/", 1)[1]] if "$ref" in item else item
@@ -407,7 +408,7 @@ def error_rows() -> list[list[str]]:
     tree = dict(re.findall(r"[├└]── (\w+) +(.+)", RegularsError.__doc__ or ""))
     rows = []
     for kind, status in STATUS.items():
-        quirk = f"{QUIRKS[kind]}" if kind in QUIRKS else ""
+        quirk = f"{wire.QUIRKS[kind.code].live}" if kind.code in wire.QUIRKS else ""
         shape = SHAPES.get(kind.code, '`{"Message": …}`')
         rows.append([str(status), f"`{kind.code}`", tree[kind.__name__].capitalize() + ".", shape, quirk])
     return rows
@@ -422,13 +423,17 @@ def enumeration_part(kind: type[Enum], note: str) -> str:
     return f"### {kind.__name__}\n\n{note}{' ' if note else ''}{values}"
 
 
+def quirk_side(side: Any) -> str:
+    return ", ".join(f"{one.value} {one.name}" for one in side) if isinstance(side, type) else str(side)
+
+
 def api_page() -> str:
     calls = [
         [f"`{one.method}`", f"`{one.path}`", f"[{one.name}](#{one.name.lower()})", one.permission or "", one.summary]
         for one in ROUTES
     ]
     aliases = "".join(f"`{short}` is `{long}` too. " for short, long in ALIASES.items())
-    quirks = [[kind.__name__, str(STATUS[kind]), str(status)] for kind, status in QUIRKS.items()]
+    quirks = [[quirk.case, quirk_side(quirk.good), quirk_side(quirk.live)] for quirk in wire.QUIRKS.values()]
     return page(
         API_TEXT,
         "## Calls",
@@ -443,7 +448,7 @@ def api_page() -> str:
         table(["status", "code", "when", "body", "with quirks"], error_rows()),
         table(["status", "when", "body"], HTTP_ERRORS),
         QUIRK_TEXT,
-        table(["case", "usually", "with quirks"], [*quirks, CREATE_QUIRK]),
+        table(["case", "usually", "with quirks"], quirks),
         "## Enumerations",
         *(enumeration_part(kind, note) for kind, note in ENUMERATIONS),
     )

@@ -9,7 +9,7 @@ import json
 import logging
 import socket
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -260,7 +260,7 @@ class Api:
         """The customer as it is on disk."""
         return self.server.wait(self.server.app.store.get(Customer, self.tenant_id, customer_id))
 
-    def changes(self, customer_id: int) -> "list[Change]":
+    def changes(self, customer_id: int) -> Sequence[Change]:
         return self.server.wait(self.server.app.store.changes(self.tenant_id, customer_id, 1000))
 
     @property

@@ -58,6 +58,7 @@ def test_the_login_is_taken_as_json_and_as_a_form_with_names_in_any_case(
     fields = dict(zip(names, (ADMIN.upper(), PASSWORD), strict=True))
     with server.plain() as client:
         for path in ("/rest/api/token", "/rest/API/Token/"):
+            how: Any
             for how in ({"json": fields}, {"data": fields}):
                 answer = client.post(path, headers={"Host": HOST}, **how)
                 assert answer.status_code == 200, answer.text

@@ -40,7 +40,7 @@ def add(api: Api, number: int, **members: Any) -> int:
     """The id of an address that is added."""
     known = {one["ID"] for one in addresses(api, number)}
     api.update(number, "Addresses", Addresses=[WHOLE | members | {"ID": 0}])
-    return next(one["ID"] for one in addresses(api, number) if one["ID"] not in known)
+    return int(next(one["ID"] for one in addresses(api, number) if one["ID"] not in known))
 
 
 def refused(api: Api, number: int, *given: Any) -> Any:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections import Counter
+from typing import Any
 
 import httpx2
 from conftest import Api
@@ -25,7 +26,9 @@ def at_once(api: Api, requests: list[tuple[str, str, object]], **headers: str) -
 
 def test_fifty_updates_of_one_customer_at_once_all_survive(api: Api, customer: int) -> None:
     wanted = {(spec.body, spec.member): f"{spec.member[:10]}" for spec in TEXTS}
-    calls = [(part, {member: value}) for (body, member), value in wanted.items() for part in [PARTS[body]]]
+    calls: list[tuple[str, Any]] = [
+        (part, {member: value}) for (body, member), value in wanted.items() for part in [PARTS[body]]
+    ]
     calls += [
         ("CustomColumns", {"CustomColumns": [{"ColumnName": name, "Value": "x"}]}) for name in ("Loyalty", "Story")
     ]

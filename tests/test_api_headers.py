@@ -148,7 +148,7 @@ def test_a_request_id_comes_back_and_stands_in_the_history(api: Api, customer: i
 @pytest.mark.parametrize("given", ["", "two words", "x" * 101, "ünï"])
 def test_a_request_id_that_is_none_is_replaced(api: Api, customer: int, given: str) -> None:
     answers = [
-        api.client.get("/rest/api/Customers/1", headers={"X-Request-Id": given.encode("latin-1")})  # type: ignore[dict-item]
+        api.client.get("/rest/api/Customers/1", headers={"X-Request-Id": given.encode("latin-1")})  # type: ignore[arg-type]
         for _ in "12"
     ]
     ids = {answer.headers["X-Request-Id"] for answer in answers}

@@ -20,7 +20,7 @@ SEED = (
     "AccountManager1Commission AccountManager2Id AccountManager2Commission AccountManager3Id AccountManager3Commission "
     "Salesman Comments Rating Phone1 Phone2 Phone3 Mobile Fax"
 )
-RECORDS = [Customer, Address, *record.REFERENCE, record.Change]
+RECORDS: list[type[msgspec.Struct]] = [Customer, Address, *record.REFERENCE, record.Change]
 EVERY = [(kind.__name__, spec) for kind in RECORDS for spec in fields_of(kind).values()]
 ids = [f"{kind}.{spec.name}" for kind, spec in EVERY]
 

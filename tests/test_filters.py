@@ -97,7 +97,7 @@ def sample(server: Running) -> Api:
             "Phone": f"+49 731 {number:05}",
         }  # fmt: skip
         api.update(number, "Addresses", Addresses=[place])
-        members = {
+        members: dict[str, Any] = {
             "Name": f"Jürgen STRASSE{number % 3}",
             "Phone2": "555-1234",
             "BusinessAliases": ["84 000"],
@@ -131,7 +131,7 @@ def choices(book: list[Customer], roll: random.Random) -> Iterator[tuple[str, st
     place = one.addresses[-1]
     phone = roll.choice([found for found in (one.phone1, one.mobile, place.phone) if found])
     day = roll.choice(book).created_on
-    case = roll.choice([str.upper, str.lower, str])
+    case: Any = roll.choice([str.upper, str.lower, str])
     ids = [str(roll.choice(book).id) for _ in range(20)]
     yield "customerIds", ",".join(ids)
     yield "firstName", case(one.first_name[: roll.randint(1, 9)])
@@ -337,7 +337,7 @@ def test_a_change_moves_the_customer_from_filter_to_filter(api: Api) -> None:
     old = ["lastName=mover", "corporateName=before", "phoneNumber=222", "rating=5", "email=before%40example.com"]
     old += ["customerType=1", "companyIds=1", "keyword=mover", "keyword=before"]
     assert [total(api, mine + one) for one in old] == [1] * len(old)
-    members = {
+    members: dict[str, Any] = {
         "Name": "New Name",
         "BusinessName": "After",
         "Phone1": "",

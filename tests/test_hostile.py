@@ -161,6 +161,7 @@ def test_a_thousand_wrong_items_are_answered(api: Api, customer: int, body: str)
     if body == "CustomersIDs":
         method, path = "POST", "Customers/CustomersGroups/1/Customers"
     with api.unchanged(customer):
+        item: Any
         for item in (None, 0, {}, [], "x", {"ID": -1, "ColumnName": "x", "Value": 1}):
             assert len(problems(api.call(method, path, {body: [item] * 1000}))) >= 1000
         assert len(problems(api.call(method, path, {body: [{}] * 1001}))) == 1
@@ -487,7 +488,7 @@ def test_a_head_that_is_too_large_is_told_so(server: Running) -> None:
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 def test_a_number_in_the_path_that_is_none_is_refused(api: Api, number: str, method: str) -> None:
     for part in ("",) if method == "GET" else ("", "/Addresses", "/CustomColumns", "/OrderOptions"):
-        body = None if method == "GET" else {"Addresses": [], "CustomColumns": []}
+        body: Any = None if method == "GET" else {"Addresses": [], "CustomColumns": []}
         answer = api.call(method, f"Customers/{number}{part}", body)
         assert set(problems(answer)) == {"id"}
         assert len(answer.content) < 1000

@@ -20,7 +20,7 @@ from regulars.errors import (
     Unauthenticated,
     Unavailable,
 )
-from regulars.wire import Reading, encode
+from regulars.wire import QUIRKS, Reading, encode
 
 JSON = b"application/json; charset=utf-8"
 PROBLEM = b"application/problem+json"
@@ -107,12 +107,6 @@ STATUS: dict[type[RegularsError], int] = {
     Unavailable: 503,
 }
 
-QUIRKS: dict[type[RegularsError], int] = {
-    NotFound: 500,
-    TooMany: 409,
-}
-"""What the live service was seen to answer where it differs from good HTTP (contract §5)."""
-
 
 class HttpError(RegularsError):
     """What only HTTP knows: a route, a method, a media type, a size."""
@@ -144,7 +138,8 @@ def error_response(error: BaseException, request: Request) -> Response:
     if isinstance(error, HttpError):
         status, headers, body = error.status, error.headers, {"Message": error.message}
     elif isinstance(error, RegularsError):
-        status = (QUIRKS if request.quirks else {}).get(type(error), STATUS[type(error)])
+        quirk = QUIRKS.get(error.code) if request.quirks else None
+        status = quirk.live if quirk else STATUS[type(error)]
         body = {"Message": error.message}
     match error:
         case Refused():

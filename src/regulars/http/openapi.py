@@ -1,21 +1,71 @@
 """The OpenAPI 3.1 description, made from the route table and the declarations, and the page that shows it."""
 
 import html
-from datetime import datetime
-from decimal import Decimal
-from enum import Enum, IntEnum
 from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
-from typing import Any
 
 from regulars import wire
-from regulars.fields import DIGITS, PLACES, Field, fields_of
+from regulars.http.examples import BODIES, answer_examples
 from regulars.http.messages import HttpError, Response
 from regulars.http.routes import ROUTES, Route
-from regulars.record import Address, Channel, ColumnType, Customer, NewCustomerType, Rating
+from regulars.http.schemas import MOMENT, Schema, ref, schemas
 
-Schema = dict[str, Any]
+ABOUT = """
+Log in with **CreateToken**, then press *Authorize* and paste the token.
+
+- Paths, member names and parameter names may be in any case; a trailing slash is served. Every GET answers HEAD too;
+  any other method is a 405 with `Allow`.
+- In an update null or absent leaves a field as it is; `""` empties a text. All or nothing: a refused request changes
+  nothing. A 200 means that the change and its history are on disk.
+- Members and parameters that are not described are ignored; `Ignored-Members` names the members. With
+  `Prefer: handling=strict` they are a 400.
+- Bodies are JSON in UTF-8, `application/json` or `text/json`.
+- Errors come as RFC 9457 problems to a client that sends `Accept: application/problem+json`.
+- A tenant with the setting `quirks` gets 500 for 404 and 409 for 429, as the vendor's clients know it.
+"""
+
+ANSWERS = {
+    "token": "Token",
+    "customer": "CustomerDetails",
+    "page": "CustomerPage",
+    "id": "NewId",
+    "companies": "CompanyPage",
+    "company": "Company",
+    "choices": "Choices",
+    "server": "Server",
+}
+
+RULES = """Rules that look at more than the body answer 400 under the member that must change: """
+DESCRIPTIONS = {
+    "UpdateCustomer": RULES + "`CompanyId` and the account managers must be ones of the tenant (0 is no manager);"
+    " `BusinessName` may not end up empty for a wholesale customer where the tenant's setting `require_business_name`"
+    " is on; `IsWholesale` stays on while ApplyShippingChargesToOrderTotal is; `Email` is one that no other customer"
+    " has where the setting `block_duplicate_email` is on; a company that does not allow shipping unpaid orders takes"
+    " no customer for whom that is on.",
+    "CreateCustomer": "`LastName` is required for retail, `BusinessName` for wholesale where the tenant's setting"
+    " `require_business_name` is on. " + RULES + "`CompanyID` must be a company of the tenant, and `Email` one that no"
+    " other customer has where the setting `block_duplicate_email` is on. The answer is the new id, a bare number.",
+    "UpdateAddresses": "Each address is sent whole. A known `ID` is replaced, 0 adds one, those not listed stay; an ID"
+    " that is none of this customer's, or comes twice, is a 400. A customer has at most 100 addresses. `ContactName` or"
+    " `CompanyName` must be there, and `State` when `Country` is US.",
+    "UpdateCustomColumns": "Columns are named as the tenant defined them, each once. A value is of the column's type,"
+    ' one of its choices for a drop-down, a list where it allows several. `""` empties it, null leaves it. An unknown'
+    " column or a wrong value is a 400 that names it.",
+    "UpdateOrderOptions": RULES + "`TaxID` is only for a customer with `TaxExempt`, `ApplyShippingChargesToOrderTotal`"
+    " only for wholesale, `AllowShippingUnpaidOrders` only where the customer's company allows it.",
+    "UpdateShippingPreferences": RULES + "`CarrierId` and `CarrierMethodId` are keys of ListShippingCarriers and, for"
+    " that carrier, ListShippingServices; 0 is none.",
+    "AddCustomersToGroup": "`CustomersIDs` may also be spelt `CustomerIDs`. Adding a member again is no error. One"
+    " unknown customer is a 400, and nobody is added.",
+    "ListCustomers": "All conditions must hold. Each parameter may have the prefix `model.`, which wins over the bare"
+    " one; a blank one is as if absent. Past the end `Items` is empty.",
+    "ListShippingServices": "A carrier that the tenant does not have is a 400 that names those it has.",
+    "GetServerByTeam": "The host has the team's name as first label where hosts name tenants.",
+    "CreateToken": "Also takes a form, `application/x-www-form-urlencoded`. After five failures an account waits: 429.",
+}
+
+# ---- the page
 
 PAGE_FILES = {
     "swagger-ui.css": b"text/css",
@@ -23,290 +73,71 @@ PAGE_FILES = {
     "favicon-32x32.png": b"image/png",
     "start.js": b"text/javascript",
 }
-DECIMAL = rf"^[+-]?\d{{1,{DIGITS - PLACES}}}(\.\d{{0,{PLACES}}})?$"
 
+# ---- parameters
 
-def ref(name: str) -> Schema:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def nullable(schema: Schema) -> Schema:
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-def in_schema(spec: Field) -> Schema:
-    """What a request may send for a field."""
-    kind = spec.type
-    if kind is str:
-        schema: Schema = {"type": "string", "maxLength": spec.limit}
-        if spec.email:
-            schema["format"] = "email" if spec.many == 1 else "email-list"
-    elif kind is bool:
-        schema = {"type": "boolean"}
-    elif kind is int:
-        schema = {"type": "integer", "format": "int32", "minimum": spec.least, "maximum": spec.most}
-    elif kind is Decimal:
-        schema = {"type": "number", "format": "decimal"}
-    elif kind == tuple[str, ...]:
-        schema = {"type": "array", "maxItems": spec.many, "items": {"type": "string", "maxLength": spec.limit}}
-    elif isinstance(kind, type) and issubclass(kind, Enum):
-        schema = enumeration(kind)
-    else:
-        schema = {}
-    return {**schema, "description": spec.doc}
-
-
-def enumeration(kind: type[Enum]) -> Schema:
-    """By number or by name; both are accepted."""
-    if issubclass(kind, IntEnum):
-        listed = ", ".join(f"{one.value} {one.name}" for one in kind)
-        return {"enum": [*[one.value for one in kind], *[one.name for one in kind]], "x-enum": listed}
-    return {"type": "string", "enum": [one.value for one in kind]}
-
-
-def out_schema(kind: Any) -> Schema:
-    """What an answer gives for a field."""
-    if kind is str:
-        return {"type": "string"}
-    if kind is bool:
-        return {"type": "boolean"}
-    if kind is Decimal:
-        return {"type": "number"}
-    if kind is datetime:
-        return {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$"}
-    if kind == datetime | None:
-        return nullable(out_schema(datetime))
-    if kind == tuple[str, ...]:
-        return {"type": "array", "items": {"type": "string"}}
-    if isinstance(kind, type) and issubclass(kind, IntEnum):
-        return {"type": "integer", "enum": [one.value for one in kind]}
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return {"type": ["string", "null"], "enum": [*[one.value for one in kind if one.value], None]}
-    return {"type": "integer"}
-
-
-def request_body(names: wire.Names, required: tuple[str, ...] = (), *, whole: bool = False) -> Schema:
-    """An object of optional, nullable members, but for the required ones."""
-    properties = {}
-    for spec in dict.fromkeys(names.values()):
-        schema = in_schema(spec)
-        must = spec.member in required
-        properties[spec.member] = schema if must else {**nullable(schema), "description": spec.doc}
-    return {"type": "object", "properties": properties, **({"required": list(required)} if required else {})}
-
-
-def section(name: str) -> Schema:
-    """One section of the customer as it reads back."""
-    record = Address if name == "Addresses" else Customer
-    kinds = {reads: spec.type for spec in fields_of(record).values() for reads in spec.reads}
-    properties = {}
-    for key, value in wire.layout(name):
-        kind = kinds.get(f"{name}.{key}")
-        if kind is None:
-            kind = int if value == "0" else str if value == "c.name" else bool
-        properties[key] = out_schema(kind)
-    return {"type": "object", "properties": properties, "required": list(properties)}
-
-
-def closed(**properties: Schema) -> Schema:
-    return {"type": "object", "properties": properties, "required": list(properties)}
-
-
-def listing(item: Schema) -> Schema:
-    return closed(Items={"type": "array", "items": item}, TotalResults={"type": "integer", "minimum": 0})
-
-
-@cache
-def schemas() -> dict[str, Schema]:
-    text, whole, yes = {"type": "string"}, {"type": "integer"}, {"type": "boolean"}
-    address_required = tuple(spec.member for spec in fields_of(Address).values() if spec.required)
-    custom_type = {"DataType": {"type": "integer", "enum": [one.value for one in ColumnType]}}
-    column_bools = ("IsDropDownColumn", "IsDropDownCustomTextAllowed", "IsDropDownAllowMultipleSelection")
-    new = request_body(wire.names_of("create"), ("CustomerType",))
-    new["properties"]["CustomerType"] = {
-        **enumeration(NewCustomerType),
-        "description": "0 WholeSale, 1 Retail. The list filter numbers them the other way round.",
-    }
-    new["properties"]["CompanyID"] = new["properties"].pop("CompanyId")
-    for member in ("CompanyID", "FirstName", "Email"):
-        new["properties"][member] = new["properties"][member]["anyOf"][0]
-    for member in ("FirstName", "Email"):
-        new["properties"][member]["minLength"] = 1
-    new["required"] = ["CompanyID", "FirstName", "Email", "CustomerType"]
-    return {
-        "Customer": request_body(wire.names_of("customer")),
-        "NewCustomer": new,
-        "OrderOptions": request_body(wire.names_of("order_options")),
-        "ShippingPreferences": request_body(wire.names_of("shipping")),
-        "Address": request_body(wire.names_of("address"), address_required),
-        "Addresses": closed(Addresses={"type": "array", "items": ref("Address"), "maxItems": wire.MOST_LISTED}),
-        "CustomColumns": closed(
-            CustomColumns={
-                "type": "array",
-                "maxItems": wire.MOST_LISTED,
-                "items": {
-                    "type": "object",
-                    "properties": {"ColumnName": {"type": "string", "maxLength": 200}, "Value": {}},
-                    "required": ["ColumnName"],
-                },
-            }
-        ),
-        "GroupMembers": closed(
-            CustomersIDs={
-                "type": "array",
-                "maxItems": wire.MOST_LISTED,
-                "items": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
-            }
-        ),
-        "Login": closed(
-            Username={"type": "string", "minLength": 1, "maxLength": 254},
-            Password={"type": "string", "minLength": 1, "maxLength": 1024},
-        ),
-        "Token": closed(
-            access_token=text,
-            token_type={"const": "Bearer"},
-            username=text,
-            expires_in=whole,
-            **{
-                ".issued": {"type": "string", "format": "date-time"},
-                ".expires": {"type": "string", "format": "date-time"},
-            },
-        ),
-        "CustomerDetails": closed(
-            **{name: ref(name) for name in ("General", "Internal")},
-            OrderOptions=ref("OrderOptionsDetails"),
-            Personal=ref("Personal"),
-            Addresses={"type": "array", "items": ref("AddressDetails")},
-            WholesaleOptions=ref("WholesaleOptions"),
-            CustomerGroups=closed(
-                CustomerGroups={"type": "array", "items": closed(ID=whole, Name=text, RowStatus=whole)}, IsModified=yes
-            ),
-            CreditCards={"type": "array", "maxItems": 0},
-            CustomColumns={"type": "array", "items": ref("CustomColumn")},
-            NotesCount=whole,
-            IsModified=yes,
-        ),
-        **{name: section(name) for name in ("General", "Internal", "Personal", "WholesaleOptions")},
-        "OrderOptionsDetails": section("OrderOptions"),
-        "AddressDetails": section("Addresses"),
-        "CustomColumn": closed(
-            ID=whole,
-            **custom_type,
-            DataLength=whole,
-            **dict.fromkeys(column_bools, yes),
-            ClientID=whole,
-            NewValue={"type": "null"},
-            AllowHTMLPopup=yes,
-            DataSourceContainer={"type": "array", "items": closed(Key=text, Value=text, Additional={"type": "null"})},
-            IsRequired=yes,
-            IsEnabledForClient=yes,
-            DataTypeName=text,
-            ColumnName=text,
-            DisplayName=text,
-            Value={},
-        ),
-        "CustomerPage": listing(
-            closed(
-                UserID=whole,
-                **dict.fromkeys(("Email", "FirstName", "LastName", "MiddleInitial", "EmailCC"), text),
-                Rating={"type": "integer", "enum": [one.value for one in Rating]},
-                CorporateName=text,
-                IsWholeSaleUser=yes,
-                IsWholesaleString={"enum": ["Yes", "Retail"]},
-                CustomColumns=nullable({"type": "array", "items": closed(ColumnName=text, Value={})}),
-            )
-        ),
-        "Company": closed(ID=whole, CompanyName=text, AllowShippingUnpaidOrders=yes),
-        "CompanyPage": listing(ref("Company")),
-        "Choices": {"type": "array", "items": closed(ID=whole, Name=text)},
-        "Server": {
-            "type": "object",
-            "properties": {"Success": yes, "RestApiEndpoint": text, "Message": text},
-            "required": ["Success"],
-        },
-        "Message": closed(Message=text),
-        "InvalidRequest": {
-            "type": "object",
-            "properties": {
-                "Message": text,
-                "ModelState": {"type": "object", "additionalProperties": {"type": "array", "items": text}},
-            },
-            "required": ["Message"],
-        },
-        "NotFound": {"type": "string"},
-        "TooMany": closed(Error=text, RateLimitResetTime={"type": "string", "format": "date-time"}),
-        "Problem": {
-            "type": "object",
-            "properties": {
-                "type": text,
-                "title": text,
-                "status": whole,
-                "detail": text,
-                "instance": text,
-                "errors": {},
-            },
-        },
-    }
-
-
-ANSWERS = {
-    "token": "Token",
-    "customer": "CustomerDetails",
-    "page": "CustomerPage",
-    "companies": "CompanyPage",
-    "company": "Company",
-    "choices": "Choices",
-    "server": "Server",
+TEXT: Schema = {"type": "string"}
+COUNT: Schema = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
+IDS: Schema = {
+    "type": "array",
+    "items": {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
+    "maxItems": wire.MOST_LISTED,
 }
-
-NUMBER, MANY = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}, {"type": "string"}
-MOMENT = "mm/dd/yyyy, mm/dd/yyyy hh:mm, or YYYY-MM-DDTHH:MM:SS with or without fraction and zone; UTC without a zone."
-PARAMETERS: dict[str, tuple[Schema, str]] = {
-    "customerIds": (MANY, "Numbers, repeated or separated by commas."),
-    "firstName": (MANY, "Starts with, any case."),
-    "lastName": (MANY, "Starts with, any case."),
-    "email": (MANY, "Equal, any case."),
-    "rating": (enumeration(Rating), "By number or name."),
-    "customerType": ({"enum": [0, 1, "Retail", "Wholesale"]}, "0 Retail, 1 Wholesale."),
-    "subscribed": ({"enum": [0, 1, -1]}, "0 no, 1 yes, -1 all."),
-    "createdOnFrom": (MANY, MOMENT),
-    "createdOnTo": (MANY, MOMENT + " A date alone means its end."),
-    "modifiedOnFrom": (MANY, MOMENT),
-    "modifiedOnTo": (MANY, MOMENT + " A date alone means its end."),
-    "phoneNumber": (MANY, "Ends with these digits."),
-    "city": (MANY, "Starts with, any case."),
-    "zipCode": (MANY, "Equal, any case."),
-    "exported": ({"enum": [0, 1, -1]}, "0 no, 1 yes, -1 all."),
-    "channel": (MANY, f"A number, or one of {', '.join(one.name for one in Channel)}."),
-    "corporateName": (MANY, "Starts with, any case."),
-    "companyIds": (MANY, "Numbers, repeated or separated by commas."),
-    "keyword": (MANY, "Words anywhere in names, business name and aliases, e-mail, phones, city, source id."),
-    "pageNumber": (NUMBER, "From 1."),
-    "pageSize": (NUMBER, "10 by default; more than 50 is served as 50."),
+SITE: Schema = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
+TIME: Schema = {"type": "string", "pattern": MOMENT}
+TIMES = "mm/dd/yyyy, mm/dd/yyyy hh:mm, or YYYY-MM-DDTHH:MM:SS with or without fraction and zone; UTC without a zone."
+MANY_IDS = "Ids, repeated or separated by commas."
+PAGES: dict[str, tuple[Schema, str]] = {
+    "pageNumber": (COUNT, "From 1."),
+    "pageSize": (COUNT, "10 by default; more than 50 is served as 50."),
 }
-QUERIES = {
-    "ListCustomers": list(PARAMETERS),
-    "ListCompanies": ["companyID", "keyword", "pageNumber", "pageSize"],
-    "ListShippingCarriers": ["siteCode"],
-    "ListShippingServices": ["siteCode", "carrier"],
-    "GetServerByTeam": ["team"],
-    "GetServerByTeamOnApiHost": ["team"],
+PARAMETERS: dict[str, dict[str, tuple[Schema, str]]] = {
+    "ListCustomers": {
+        "customerIds": (IDS, MANY_IDS),
+        "firstName": (TEXT, "Starts with, any case."),
+        "lastName": (TEXT, "Starts with, any case."),
+        "email": (TEXT, "Equal, any case."),
+        "rating": (ref("Rating"), "By number or name."),
+        "customerType": (ref("CustomerType"), "0 Retail, 1 Wholesale: the other way round than when creating one."),
+        "subscribed": (ref("Tristate"), "0 no, 1 yes, -1 all."),
+        "createdOnFrom": (TIME, TIMES),
+        "createdOnTo": (TIME, TIMES + " A date alone means its end."),
+        "modifiedOnFrom": (TIME, TIMES),
+        "modifiedOnTo": (TIME, TIMES + " A date alone means its end."),
+        "phoneNumber": (TEXT, "Ends with these digits."),
+        "city": (TEXT, "Starts with, any case."),
+        "zipCode": (TEXT, "Equal, any case."),
+        "exported": (ref("Tristate"), "0 no, 1 yes, -1 all."),
+        "channel": (ref("Channel"), "By number or name."),
+        "corporateName": (TEXT, "Starts with, any case."),
+        "companyIds": ({**IDS, "maxItems": wire.MOST_COMPANIES}, MANY_IDS),
+        "keyword": (
+            TEXT,
+            "Up to 50 words, anywhere in names, business name and aliases, e-mail, phones, city, source id.",
+        ),
+        **PAGES,
+    },
+    "ListCompanies": {
+        "companyID": (IDS, MANY_IDS),
+        "keyword": (TEXT, "Contained in the company's name, any case."),
+        **PAGES,
+    },
+    "ListShippingCarriers": {"siteCode": (SITE, "Accepted for the vendor's clients; changes nothing.")},
+    "ListShippingServices": {
+        "siteCode": (SITE, "Accepted for the vendor's clients; changes nothing."),
+        "carrier": ({"type": "string", "minLength": 1}, "The carrier's name, any case, or number."),
+    },
+    "GetServerByTeam": {"team": (TEXT, "The tenant's name. Without it, or with an unknown one, `Success` is false.")},
 }
-MORE_PARAMETERS: dict[str, tuple[Schema, str]] = {
-    "companyID": (MANY, "Numbers, repeated or separated by commas."),
-    "siteCode": (
-        {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
-        "Accepted for the vendor's clients; changes nothing.",
-    ),
-    "carrier": (MANY, "The carrier's name or number."),
-    "team": (MANY, "The tenant's name."),
-}
-REQUIRED_QUERIES = {"carrier", "team"}
-HEADERS: dict[str, tuple[Schema, str]] = {
-    "If-Match": ({"type": "string"}, 'Only when the customer is at this version, such as "3"; otherwise 412.'),
+PARAMETERS["GetServerByTeamOnApiHost"] = PARAMETERS["GetServerByTeam"]
+REQUIRED = {"carrier"}
+EXAMPLES = {"carrier": "UPS", "team": "tt", "keyword": "lee", "createdOnFrom": "11/23/2024", "pageSize": 50}
+REQUEST_HEADERS: dict[str, tuple[Schema, str]] = {
+    "If-Match": (TEXT, 'Only when the customer is at one of these versions, such as `"3"`; otherwise 412. `*`: any.'),
     "Prefer": (
-        {"type": "string", "examples": ["return=representation, handling=strict"]},
-        "return=representation: answer with the customer. handling=strict: unknown members are a 400.",
+        TEXT,
+        "`return=representation`: answer with the customer. `handling=strict`: members that are not described are a"
+        " 400.",
     ),
 }
 
@@ -315,73 +146,136 @@ def parameters(route: Route) -> list[Schema]:
     found: list[Schema] = []
     if "{id}" in route.path:
         schema = {"type": "integer", "format": "int32", "minimum": 0, "maximum": 2**31 - 1}
-        found.append({"name": "id", "in": "path", "required": True, "schema": schema})
-    for name in QUERIES.get(route.name, ()):
-        schema, doc = {**PARAMETERS, **MORE_PARAMETERS}[name]
-        found.append(
-            {"name": name, "in": "query", "schema": schema, "description": doc, "required": name in REQUIRED_QUERIES}
-        )
+        found.append({"name": "id", "in": "path", "required": True, "schema": schema, "example": 1})
+    for name, (schema, doc) in PARAMETERS.get(route.name, {}).items():
+        one = {"name": name, "in": "query", "schema": schema, "description": doc, "required": name in REQUIRED}
+        if name not in REQUIRED:
+            one["allowEmptyValue"] = True
+        found.append({**one, **({"example": EXAMPLES[name]} if name in EXAMPLES else {})})
+    used = list(REQUEST_HEADERS) if route.method == "PUT" else ["Prefer"] if route.body not in ("", "Login") else []
+    for name in used:
+        schema, doc = REQUEST_HEADERS[name]
+        found.append({"name": name, "in": "header", "schema": schema, "description": doc, "required": False})
+    return found
+
+
+# ---- answers
+
+RESPONSE_HEADERS: dict[str, tuple[Schema, str]] = {
+    "X-Request-Id": (TEXT, "The request's own, or made up; it is in the log and in the customer's history."),
+    "ETag": ({"type": "string", "pattern": '^"[0-9]+"$'}, "The customer's version, for If-Match."),
+    "Location": (TEXT, "Where the new customer is."),
+    "Ignored-Members": (TEXT, "Members that nothing was done with, percent-encoded; at most 20."),
+    "Preference-Applied": (TEXT, "Which preference was followed."),
+    "Retry-After": ({"type": "integer", "minimum": 1}, "Seconds to wait."),
+    "WWW-Authenticate": (TEXT, "As RFC 6750 has it."),
+    "RateLimit": (TEXT, "What is left of the hour, where calls are limited."),
+    "RateLimit-Policy": (TEXT, "How many calls an hour one user may make from one address, where they are limited."),
+}
+ERRORS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "400": ("Every problem of the request at once, each under its member.", "InvalidRequest", ()),
+    "401": ("No valid credentials.", "Message", ("WWW-Authenticate",)),
+    "403": ("The user may not do this.", "Message", ()),
+    "404": ("No such record.", "NotFound", ()),
+    "412": ("The customer is at another version.", "Message", ("ETag",)),
+    "413": ("The body is too large.", "Message", ()),
+    "415": ("The body is of another media type.", "Message", ()),
+    "429": ("Too many requests.", "TooMany", ("Retry-After",)),
+    "500": ("An error of the server; the detail is in its log under the request id.", "Message", ()),
+    "503": ("The store cannot take this now.", "Message", ("Retry-After",)),
+}
+"""Status → what it says, its schema, its headers."""
+
+REPRESENTED = "Done and on disk. Empty; with `Prefer: return=representation` the customer as GetCustomer gives it."
+
+
+def headers(*names: str) -> Schema:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def error(status: str) -> Schema:
+    description, name, more = ERRORS[status]
+    example = answer_examples().get(name)
+    return {
+        "description": description,
+        "headers": headers("X-Request-Id", *more),
+        "content": {
+            "application/json": {"schema": ref(name), **({"example": example} if example else {})},
+            "application/problem+json": {"schema": ref("Problem")},
+        },
+    }
+
+
+def success(route: Route) -> Schema:
+    limits = ("RateLimit", "RateLimit-Policy") if route.permission else ()
+    own: tuple[str, ...] = ()
+    found: Schema = {"description": "Done."}
     if route.method == "PUT":
-        found += [
-            {"name": name, "in": "header", "schema": schema, "description": doc, "required": False}
-            for name, (schema, doc) in HEADERS.items()
-        ]
-    return found
-
-
-def answer(description: str, name: str | None = None) -> Schema:
-    found: Schema = {"description": description}
-    if name:
-        found["content"] = {"application/json": {"schema": ref(name)}}
-        if name in ("Message", "InvalidRequest", "NotFound", "TooMany"):
-            found["content"]["application/problem+json"] = {"schema": ref("Problem")}
-    return found
+        found["description"] = REPRESENTED
+        own = ("ETag", "Ignored-Members", "Preference-Applied")
+    elif route.answer == "id":
+        own = ("ETag", "Location", "Ignored-Members")
+        number = {"id": "$response.body"}
+        found["links"] = {
+            name: {"operationId": name, "parameters": number} for name in ("GetCustomer", "UpdateCustomer")
+        }
+    elif route.answer == "customer":
+        own = ("ETag",)
+    elif route.body == "GroupMembers":
+        own = ("Ignored-Members",)
+    if route.answer in ANSWERS:
+        name = ANSWERS[route.answer]
+        example = answer_examples().get(route.name, answer_examples().get(name))
+        found["content"] = {"application/json": {"schema": ref(name), "example": example}}
+    return {**found, "headers": headers("X-Request-Id", *own, *limits)}
 
 
 def responses(route: Route) -> dict[str, Schema]:
-    found: dict[str, Schema] = {"200": answer("Done.", ANSWERS.get(route.answer))}
-    if route.answer == "id":
-        schema = {"type": "integer"}
-        found["200"] = {
-            "description": "The id of the new customer.",
-            "content": {"application/json": {"schema": schema}},
-        }
+    statuses = ["400", "500", "503"]
     if route.method == "PUT":
-        found["200"] = {
-            "description": "Done and on disk. Empty, or the customer with Prefer: return=representation.",
-            "content": {"application/json": {"schema": ref("CustomerDetails")}},
-            "headers": {"ETag": {"schema": {"type": "string"}, "description": "The customer's version."}},
-        }
-        found["412"] = answer("The customer is at another version.", "Message")
+        statuses.append("412")
     if "{id}" in route.path:
-        found["404"] = answer("No such record.", "NotFound")
-    found["400"] = answer("Every problem of the request, each under its member.", "InvalidRequest")
+        statuses.append("404")
     if route.permission:
-        found["403"] = answer("The user may not do this.", "Message")
-    if route.permission or route.answer == "token":
-        found["401"] = answer("No valid credentials.", "Message")
-        found["429"] = answer("Too many requests.", "TooMany")
+        statuses += ["401", "403", "429"]
+    if route.answer == "token":
+        statuses += ["401", "429"]
     if route.body:
-        found["413"] = answer("The body is too large.", "Message")
-        found["415"] = answer("The body is of another media type.", "Message")
-    found["500"] = answer("An error of the server.", "Message")
-    found["503"] = answer("The store cannot take this now.", "Message")
-    return dict(sorted(found.items()))
+        statuses += ["413", "415"]
+    errors = {status: {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)}
+    return {"200": success(route), **errors}
+
+
+# ---- the document
 
 
 def operation(route: Route) -> Schema:
     found: Schema = {
         "operationId": route.name,
         "summary": route.summary,
-        "tags": [route.path.strip("/").split("/")[2 if route.path.startswith("/rest/api") else 1]],
+        "tags": [tag(route)],
         "parameters": parameters(route),
         "responses": responses(route),
         "security": [{"bearer": []}] if route.permission else [],
     }
+    if route.name in DESCRIPTIONS:
+        found["description"] = DESCRIPTIONS[route.name]
     if route.body:
-        content = {"application/json": {"schema": ref(route.body)}}
+        content = {"application/json": {"schema": ref(route.body), "example": BODIES[route.body]}}
         found["requestBody"] = {"required": True, "content": content}
     return found
+
+
+TAGS = {
+    "Customers": "Read, filter, create and update.",
+    "Companies": "The companies that customers belong to.",
+    "Settings": "The lists that give meaning to keys.",
+    "Access": "Logging in, and finding the server.",
+}
+
+
+def tag(route: Route) -> str:
+    return next((name for name in TAGS if name in route.path.split("/")), "Access")
 
 
 @cache
@@ -396,14 +290,27 @@ def document() -> Schema:
         "info": {
             "title": "Regulars",
             "summary": "The customer book you host yourself, speaking the Sellercloud Customers REST API.",
+            "description": ABOUT.strip(),
             "version": version("regulars"),
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,
         "components": {
             "schemas": schemas(),
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "headers": {
+                name: {"schema": schema, "description": doc} for name, (schema, doc) in RESPONSE_HEADERS.items()
+            },
+            "responses": {status: error(status) for status in ERRORS},
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "The `access_token` of CreateToken; valid for 60 minutes.",
+                }
+            },
         },
     }
 
@@ -426,8 +333,8 @@ PAGE = """<!doctype html>
 </html>
 """
 START = b"""SwaggerUIBundle({
-  url: "/rest/swagger/docs/v1", dom_id: "#swagger-ui", deepLinking: true,
-  persistAuthorization: true, tryItOutEnabled: true, validatorUrl: null
+  url: "/rest/swagger/docs/v1", dom_id: "#swagger-ui", deepLinking: true, defaultModelsExpandDepth: 0,
+  displayRequestDuration: true, persistAuthorization: true, tryItOutEnabled: true, validatorUrl: null
 });
 """
 POLICY = [(b"content-security-policy", b"default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'")]

@@ -149,5 +149,6 @@ class Protocol(HttpToolsProtocol):
         if self._ended or not self.transport.can_write_eof():
             self.transport.close()
         else:  # to close while data is still coming would reset the connection and take the answer away
+            self.flow.resume_reading()
             self.transport.write_eof()
             self.loop.call_later(LINGER_SECONDS, self.transport.close)

@@ -51,7 +51,7 @@ LINES = rf"^[^{CONTROL_BUT_LINES}]*$"
 FULL_NAME = rf"^[{BLANK}]*[^{CONTROL}{BLANK}][^ {CONTROL}]{{0,99}}( [^{CONTROL}]{{0,199}})?$"
 _LOCAL, _DOMAIN = r"[A-Za-z0-9_+-]{1,32}(\.[A-Za-z0-9_+-]{1,15}){0,2}", r"([a-z0-9]{2,30}\.){1,3}[a-z]{2,20}"
 PLAIN_EMAILS = rf"^[{BLANK},;]*({_LOCAL}@{_DOMAIN}([{BLANK}]*[,;][{BLANK},;]*{_LOCAL}@{_DOMAIN}){{0,19}})?[{BLANK},;]*$"
-_WHOLE = r"0*[0-9]{1,9}"
+_WHOLE = r"0{0,20}[0-9]{1,9}"
 _ZONE = r"(Z|[+-](0[0-9]|1[0-3]):?[0-5][0-9])?"
 _TIME = r"([T ]([01]?[0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?)?"
 _YEAR = "(1[6-9]|[2-9][0-9])[0-9]{2}"
@@ -134,7 +134,11 @@ def in_schema(spec: Field) -> Schema:
 def optional(schema: Schema) -> Schema:
     """The same, or null, which leaves the field as it is."""
     if isinstance(schema.get("type"), str):
-        return {**schema, "type": [schema["type"], "null"], **({"enum": [*schema["enum"], None]} if "enum" in schema else {})}
+        return {
+            **schema,
+            "type": [schema["type"], "null"],
+            **({"enum": [*schema["enum"], None]} if "enum" in schema else {}),
+        }
     return {"anyOf": [*schema.get("anyOf", [schema]), NULL]}
 
 
@@ -200,21 +204,11 @@ def requests() -> dict[str, Schema]:
         ],
         "description": words["Channel"]["description"][:-1] + "; or any other number from 0.",
     }
-    custom = {"ColumnName": text(200), "Value": {"description": 'Of the column\'s type; "" empties it, null leaves it.'}}
+    custom = {
+        "ColumnName": text(200),
+        "Value": {"description": 'Of the column\'s type; "" empties it, null leaves it.'},
+    }
     return {
-        "NumberText": {"type": "string", "pattern": rf"^\+?{_WHOLE}$"},
-        "PositiveNumberText": {"type": "string", "pattern": r"^\+?0*[1-9][0-9]{0,8}$"},
-        "DecimalText": {
-            "type": "string",
-            "pattern": rf"^[+-]?(0*[0-9]{{1,{DIGITS - PLACES}}}(\.[0-9]{{0,{PLACES}}})?|\.[0-9]{{1,{PLACES}}})$",
-        },
-        "BooleanText": {
-            "anyOf": [
-                {"type": "string", "pattern": "^([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee])$"},
-                {"type": "integer", "enum": [0, 1]},
-            ]
-        },
-        **words,
         "Customer": request_body(wire.names_of("customer")),
         "NewCustomer": new_customer(),
         "OrderOptions": request_body(wire.names_of("order_options")),
@@ -228,6 +222,19 @@ def requests() -> dict[str, Schema]:
             Username={**text(254, least=1), "description": "The employee's e-mail address."},
             Password={**text(1024, least=1), "format": "password"},
         ),
+        **words,
+        "NumberText": {"type": "string", "pattern": rf"^\+?{_WHOLE}$"},
+        "PositiveNumberText": {"type": "string", "pattern": r"^\+?0{0,20}[1-9][0-9]{0,8}$"},
+        "DecimalText": {
+            "type": "string",
+            "pattern": rf"^[+-]?(0{{0,40}}[0-9]{{1,{DIGITS - PLACES}}}(\.[0-9]{{0,{PLACES}}})?|\.[0-9]{{1,{PLACES}}})$",
+        },
+        "BooleanText": {
+            "anyOf": [
+                {"type": "string", "pattern": "^([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee])$"},
+                {"type": "integer", "enum": [0, 1]},
+            ]
+        },
     }
 
 

@@ -116,6 +116,8 @@ def database(
             return await method(self, *args, **kwargs)
         except apsw.ConstraintError as error:
             raise Clash(str(error)) from error
+        except apsw.SQLError:
+            raise  # a mistake in a statement of ours is no outage
         except apsw.Error as error:
             log.error("the store failed: %s: %s", type(error).__name__, error)
             raise Unavailable("The store cannot be reached or written now. Try again in a moment.", 2) from error

@@ -124,9 +124,10 @@ def members(tenant_id: int, one: Filter) -> tuple[str, list[Any]]:
         return f"SELECT id AS customer_id FROM customers WHERE tenant_id = ? AND id IN ({marks})", [tenant_id, *one.ids]
     parts: list[str] = []
     values: list[Any] = []
-    for term in one.terms:
-        parts.append("SELECT customer_id FROM customer_terms WHERE tenant_id = ? AND term = ?")
-        values += [tenant_id, term]
+    if one.terms:
+        marks = ", ".join("?" * len(one.terms))
+        parts.append(f"SELECT customer_id FROM customer_terms WHERE tenant_id = ? AND term IN ({marks})")
+        values += [tenant_id, *one.terms]
     for low, high in one.ranges:
         parts.append("SELECT customer_id FROM customer_terms WHERE tenant_id = ? AND term >= ? AND term < ?")
         values += [tenant_id, low, high]

@@ -1,0 +1,132 @@
+"""Examples of the OpenAPI document: every body, which any new tenant's customer 1 takes, and every answer."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import cache
+from typing import Any
+
+from regulars import wire
+from regulars.http.messages import instant
+from regulars.record import (
+    Address,
+    AddressStatus,
+    Carrier,
+    Column,
+    Company,
+    Customer,
+    Group,
+    PaymentTerm,
+    Rating,
+    Service,
+)
+
+BODIES: dict[str, dict[str, Any]] = {
+    "Customer": {
+        "Name": "Ann Lee",
+        "Email": "ann@example.com",
+        "EmailCC": "billing@example.com; office@example.com",
+        "BusinessName": "Lee & Daughters",
+        "BusinessAliases": ["Lee's"],
+        "CompanyId": 1,
+        "AccountManager1Id": 1,
+        "AccountManager1Commission": 2.5,
+        "Rating": "Satisfied",
+        "Phone1": "+1 555 0100",
+        "Comments": "",
+    },
+    "NewCustomer": {
+        "CompanyID": 1,
+        "FirstName": "Ann",
+        "LastName": "Lee",
+        "Email": "ann.lee@example.com",
+        "BusinessName": "",
+        "CustomerType": "Retail",
+    },
+    "OrderOptions": {"TaxExempt": True, "TaxExemptType": "government", "TaxID": "12-3456789", "OrderHandlingFee": 4.99},
+    "ShippingPreferences": {"CarrierId": 1, "CarrierMethodId": 0, "Charges": 5.95, "AccountNumber": "A-77"},
+    "Addresses": {
+        "Addresses": [
+            {
+                "ID": 0,
+                "AddressSource": "LocalSite",
+                "AddressStatus": "Confirmed",
+                "IsShippingAddress": True,
+                "IsBillingAddress": True,
+                "ContactName": "Ann Lee",
+                "Address": "350 5th Ave",
+                "City": "New York",
+                "State": "NY",
+                "ZipCode": "10118",
+                "Country": "US",
+            }
+        ]
+    },
+    "CustomColumns": {"CustomColumns": [{"ColumnName": "HeardFrom", "Value": "Friend"}]},
+    "GroupMembers": {"CustomersIDs": [1]},
+    "Login": {"Username": "ann@example.com", "Password": "correct horse"},
+}
+
+
+@cache
+def answer_examples() -> dict[str, Any]:
+    """An example of every answer, written by what writes the answers."""
+    issued = datetime(2026, 11, 23, 12, 40, 50, tzinfo=UTC)
+    company = Company(tenant_id=1, id=1, name="Harbor Lane Outfitters")
+    column = Column(tenant_id=1, id=1, name="HeardFrom", choices=("Friend", "Magazine"))
+    body = BODIES["Addresses"]["Addresses"][0]
+    address = Address(
+        id=7,
+        status=AddressStatus.Confirmed,
+        is_shipping=True,
+        is_billing=True,
+        contact_name=body["ContactName"],
+        country=body["Country"],
+        city=body["City"],
+        state=body["State"],
+        zip_code=body["ZipCode"],
+        address=body["Address"],
+    )
+    customer = Customer(
+        tenant_id=1,
+        id=1,
+        first_name="Ann",
+        last_name="Lee",
+        email="ann@example.com",
+        company_id=1,
+        order_handling_fee=Decimal("4.99"),
+        phone1="+1 555 0100",
+        rating=Rating.Satisfied,
+        created_on=issued,
+        addresses=(address,),
+        custom_values={1: "Friend"},
+        group_ids=(1,),
+    )
+    columns = wire.CustomColumns([column])
+    whole = wire.write_customer(customer, company, columns, [Group(tenant_id=1, id=1, name="VIP")])
+    choices: dict[str, PaymentTerm | Carrier | Service] = {
+        "ListPaymentTerms": PaymentTerm(tenant_id=1, id=1, name="Net 30"),
+        "ListShippingCarriers": Carrier(tenant_id=1, id=1, name="UPS"),
+        "ListShippingServices": Service(tenant_id=1, id=1, carrier_id=1, name="UPS Ground"),
+    }
+    return {
+        "Token": {
+            "access_token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
+            "token_type": "Bearer",
+            "username": "ann@example.com",
+            "expires_in": 3600,
+            ".issued": instant(issued),
+            ".expires": instant(issued + timedelta(hours=1)),
+        },
+        "CustomerDetails": json.loads(whole),
+        "CustomerPage": json.loads(wire.write_page([customer], 1, columns)),
+        "NewId": 201,
+        "CompanyPage": {"Items": [wire.write_company(company)], "TotalResults": 1},
+        "Company": wire.write_company(company),
+        **{name: json.loads(wire.write_choices([one])) for name, one in choices.items()},
+        "Server": {"Success": True, "RestApiEndpoint": "https://tt.api.example.com/rest"},
+        "InvalidRequest": {
+            "Message": "The request is invalid.",
+            "ModelState": {"Country": ['Expected two letters such as US, got "USA".']},
+        },
+    }
