@@ -2,13 +2,15 @@
 
 A refusal of valid data is let pass only when each of its problems is one of these, under its own member; a 400 that
 gives any other reason is still a failure.
+
+And a parameter of nothing but blanks is as if absent; `allowEmptyValue` says so, but only of the empty one.
 """
 
 import re
 from typing import Any
 
 import schemathesis
-from schemathesis.core.failures import Failure
+from schemathesis.core.failures import AcceptedNegativeData, Failure
 from schemathesis.openapi.checks import RejectedPositiveData
 
 ITEM = r"\[\d+\]"
@@ -42,6 +44,8 @@ def is_rule(member: str, why: str) -> bool:
 @schemathesis.hook
 def filter_failure(context: Any, failure: Failure, case: Any, response: Any) -> bool:
     """Whether a failure stands."""
+    if isinstance(failure, AcceptedNegativeData):
+        return not any(isinstance(value, str) and value.isspace() for value in (case.query or {}).values())
     if not isinstance(failure, RejectedPositiveData) or response.status_code != 400:
         return True
     problems = response.json().get("ModelState", {})

@@ -2,9 +2,16 @@
 
 import logging
 import sys
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
+
+
+def without_colour(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Drop uvicorn's second, coloured copy of a message."""
+    event.pop("color_message", None)
+    return event
 
 
 def configure(format: str, level: str) -> None:
@@ -15,6 +22,7 @@ def configure(format: str, level: str) -> None:
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        without_colour,
     ]
     last: list[Any] = (
         [structlog.dev.ConsoleRenderer()]

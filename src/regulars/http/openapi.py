@@ -36,7 +36,7 @@ ANSWERS = {
     "server": "Server",
 }
 
-RULES = """Rules that look at more than the body answer 400 under the member that must change: """
+RULES = "Rules that look at more than the body answer 400 under the member that must change: "
 DESCRIPTIONS = {
     "UpdateCustomer": RULES + "`CompanyId` and the account managers must be ones of the tenant (0 is no manager);"
     " `BusinessName` may not end up empty for a wholesale customer where the tenant's setting `require_business_name`"
@@ -63,15 +63,6 @@ DESCRIPTIONS = {
     "ListShippingServices": "A carrier that the tenant does not have is a 400 that names those it has.",
     "GetServerByTeam": "The host has the team's name as first label where hosts name tenants.",
     "CreateToken": "Also takes a form, `application/x-www-form-urlencoded`. After five failures an account waits: 429.",
-}
-
-# ---- the page
-
-PAGE_FILES = {
-    "swagger-ui.css": b"text/css",
-    "swagger-ui-bundle.js": b"text/javascript",
-    "favicon-32x32.png": b"image/png",
-    "start.js": b"text/javascript",
 }
 
 # ---- parameters
@@ -149,7 +140,7 @@ def parameters(route: Route) -> list[Schema]:
         found.append({"name": "id", "in": "path", "required": True, "schema": schema, "example": 1})
     for name, (schema, doc) in PARAMETERS.get(route.name, {}).items():
         one = {"name": name, "in": "query", "schema": schema, "description": doc, "required": name in REQUIRED}
-        if name not in REQUIRED:
+        if name not in REQUIRED and schema is not TEXT:
             one["allowEmptyValue"] = True
         found.append({**one, **({"example": EXAMPLES[name]} if name in EXAMPLES else {})})
     used = list(REQUEST_HEADERS) if route.method == "PUT" else ["Prefer"] if route.body not in ("", "Login") else []
@@ -319,6 +310,15 @@ def document() -> Schema:
 def document_bytes() -> bytes:
     return wire.encode(document())
 
+
+# ---- the page
+
+PAGE_FILES = {
+    "swagger-ui.css": b"text/css",
+    "swagger-ui-bundle.js": b"text/javascript",
+    "favicon-32x32.png": b"image/png",
+    "start.js": b"text/javascript",
+}
 
 PAGE = """<!doctype html>
 <html lang="en">

@@ -29,6 +29,8 @@ R = TypeVar("R", bound=Record)
 
 READERS = 3
 BUSY_SECONDS = 10.0
+LONE_COMMIT_SECONDS = 0.001
+"""A disk that flushes faster than this may flush a lone command within the event loop."""
 MAPPED_BYTES = 8 << 30
 CACHE_KIB = 16 << 10
 CHECKPOINT_PAGES = 4_000
@@ -145,6 +147,7 @@ class Sqlite:
         self._unfiled = 0
         self._quiet: asyncio.TimerHandle | None = None
         self._wal_pages = 0
+        self._commit_seconds = 0.0
         self._filing: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Future[None]] = set()
         self._version = -1
@@ -278,16 +281,21 @@ class Sqlite:
             for kind, records in plans.items():
                 connection.executemany(sql(kind), map(statements.writer(kind), records))
         connection.executemany(statements.PUT_COUNTER, plan.counters)
-        await self._in(self._writer, self._commit, connection, plan.terms)
+        if len(plan.inserts.get(Change, ())) == 1 and self._commit_seconds < LONE_COMMIT_SECONDS:
+            self._commit(connection, plan.terms)  # nobody else is here, and two changes of thread cost more
+        else:
+            await self._in(self._writer, self._commit, connection, plan.terms)
         self._end_batch()
         if plan.terms:
             self._file_later(len(plan.terms))
         self._checkpoint_soon()
 
     def _commit(self, connection: apsw.Connection, terms: list[tuple[int, str, int, int]]) -> None:
+        started = time.monotonic()
         if terms:
             connection.execute(LOG_TERMS, (_json(terms).decode(),))
         connection.execute("COMMIT")
+        self._commit_seconds = time.monotonic() - started
         if self._wal_pages > CHECKPOINT_NOW_PAGES:
             with contextlib.suppress(apsw.BusyError):  # the checkpoint thread is at it
                 connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
