@@ -624,6 +624,22 @@ class Listed(msgspec.Struct, gc=False):
     CustomColumns: list[dict[str, Any]] | None
 
 
+LISTED = (
+    "tenant_id",
+    "id",
+    "first_name",
+    "middle_name",
+    "last_name",
+    "email",
+    "email_cc",
+    "business_name",
+    "is_wholesale",
+    "rating",
+    "custom_values",
+)
+"""The fields that a list needs, in the order of declaration."""
+
+
 def listed(customer: Customer, columns: CustomColumns) -> Listed:
     return Listed(
         customer.id,

@@ -188,7 +188,9 @@ async def get_customer(app: App, request: Request) -> Response:
 async def list_customers(app: App, request: Request) -> Response:
     listing = wire.read_listing(request.pairs())
     tenant_id = caller(request).tenant_id
-    page = await app.store.find(tenant_id, listing.filters, listing.size, (listing.number - 1) * listing.size)
+    page = await app.store.find(
+        tenant_id, listing.filters, listing.size, (listing.number - 1) * listing.size, wire.LISTED
+    )
     columns = custom_columns(await app.store.book(tenant_id))
     return Response(200, wire.write_page(page.customers, page.total, columns))
 

@@ -4,7 +4,6 @@ import logging
 import os
 import re
 import secrets
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
@@ -227,7 +226,6 @@ def create() -> Server:
     configure(chosen.log_format, chosen.log_level)
     Protocol.request_seconds = chosen.body_seconds
     Protocol.request_bytes = max(Protocol.request_bytes, 2 * chosen.body_limit)
-    sys.setswitchinterval(0.0005)  # so that the thread that commits need not wait 5 ms for a busy loop
     return Server(App(chosen), access_log=chosen.access_log)
 
 

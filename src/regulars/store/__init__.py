@@ -7,7 +7,7 @@ they changed in bulk, commits once, and then answers every caller (design §1).
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -31,6 +31,7 @@ Key = tuple[type[Record], int, int]
 TermKey = tuple[int, str]
 """(tenant, term)"""
 
+EVERY_FIELD = tuple(fields_of(Customer))
 FRESH_SECONDS = 0.005
 MOST_IN_BATCH = 256
 MOST_WAITING = 4096
@@ -59,8 +60,8 @@ class Plan:
 
     inserts: dict[type[Record], list[Record]] = field(default_factory=dict)
     updates: dict[type[Record], list[Record]] = field(default_factory=dict)
-    terms: list[tuple[int, str, int, int]] = field(default_factory=list)
-    """(tenant, term, customer, 1 for came or 0 for went); each at most once."""
+    terms: list[tuple[int, int, Collection[str], Collection[str]]] = field(default_factory=list)
+    """(tenant, customer, the search terms that went, those that came); each customer at most once."""
     counters: list[tuple[int, str, int]] = field(default_factory=list)
 
 
@@ -97,7 +98,9 @@ class Backend(Protocol):
     async def read_reference(self, tenant_id: int) -> list[Record]: ...
     async def read_tenants(self) -> list[tuple[int, str]]: ...
     async def read_changes(self, tenant_id: int, customer_id: int, limit: int) -> list[Change]: ...
-    async def find(self, tenant_id: int, filters: Sequence[Filter], limit: int, offset: int) -> Page: ...
+    async def find(
+        self, tenant_id: int, filters: Sequence[Filter], limit: int, offset: int, names: tuple[str, ...]
+    ) -> Page: ...
     async def secret(self, name: str, value: str) -> str:
         """The stored secret of this name; `value` is stored first when there is none."""
         ...
@@ -362,7 +365,7 @@ class Batch:
         self.changes += tx._changes
         self.counters.update(tx._counters)
 
-    def _moved(self, key: Key, before: Any, after: Any) -> tuple[Iterable[str], Iterable[str]]:
+    def _moved(self, key: Key, before: Any, after: Any) -> tuple[Collection[str], Collection[str]]:
         return search.moved(before, after, self.names[key]) if before else ((), search.terms(after))
 
     @property
@@ -380,9 +383,7 @@ class Batch:
                 continue
             (plan.inserts if before is None else plan.updates).setdefault(kind, []).append(after)
             if kind is Customer:
-                gone, come = self._moved(key, before, after)
-                plan.terms += [(tenant_id, term, number, 0) for term in gone]
-                plan.terms += [(tenant_id, term, number, 1) for term in come]
+                plan.terms.append((tenant_id, number, *self._moved(key, before, after)))
         if self.changes:
             plan.inserts[Change] = list(self.changes)
         plan.counters = [(tenant, name, value) for (tenant, name), value in self.counters.items()]
@@ -540,9 +541,12 @@ class Store:
             raise NotFound(f"Could not find or load record with ID {record_id}!")
         return record
 
-    async def find(self, tenant_id: int, filters: Sequence[Filter], limit: int, offset: int) -> Page:
-        """A page of the customers that match every filter, newest first, and how many there are."""
-        return await self.backend.find(tenant_id, filters, limit, offset)
+    async def find(
+        self, tenant_id: int, filters: Sequence[Filter], limit: int, offset: int, names: tuple[str, ...] = EVERY_FIELD
+    ) -> Page:
+        """A page of the customers that match every filter, newest first, and how many there are. Only the fields in
+        `names` are read; they must begin with tenant_id and id, and the others have their defaults."""
+        return await self.backend.find(tenant_id, filters, limit, offset, names)
 
     async def refresh(self) -> None:
         """Forget reference records that another process changed. A door calls it once a request; the database is

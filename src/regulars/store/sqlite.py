@@ -18,7 +18,7 @@ from regulars.errors import Unavailable
 from regulars.fields import Record
 from regulars.record import REFERENCE, Change, Customer
 from regulars.search import Filter
-from regulars.store import Clash, Page, Plan, TermKey, statements
+from regulars.store import NEXT_CHANGE, Clash, Page, Plan, TermKey, statements
 from regulars.store.migrations import migrations
 
 log = logging.getLogger("regulars.store")
@@ -34,17 +34,18 @@ LONE_COMMIT_SECONDS = 0.001
 MAPPED_BYTES = 8 << 30
 CACHE_KIB = 16 << 10
 CHECKPOINT_PAGES = 4_000
-CHECKPOINT_NOW_PAGES = 64_000
+CHECKPOINT_NOW_PAGES = 32_000
 """Pages in the write-ahead log from which on a thread, and at the latest the writer itself, moves them to the file."""
 
-QUIET_SECONDS = 0.05
+QUIET_SECONDS = 0.2
 MOST_UNFILED, MOST_UNFILED_IN_BULK = 100_000, 400_000
 """How many terms may wait in the log before they are filed."""
 
 LOG_TERMS = "INSERT INTO term_log (entries) VALUES (?)"
 FILE_TERMS = (
-    "CREATE TEMP TABLE latest AS SELECT j.value ->> 0 AS tenant_id, j.value ->> 1 AS term,"
-    " j.value ->> 2 AS customer_id, j.value ->> 3 AS came, max(l.id)"
+    "CREATE TEMP TABLE latest AS SELECT CAST(substr(j.value, 2, 10) AS INTEGER) AS tenant_id,"
+    " substr(j.value, 22) AS term, CAST(substr(j.value, 12, 10) AS INTEGER) AS customer_id,"
+    " substr(j.value, 1, 1) = '1' AS came, max(l.id)"
     " FROM term_log AS l, json_each(l.entries) AS j GROUP BY 1, 2, 3",
     "DELETE FROM customer_terms WHERE (tenant_id, term, customer_id) IN"
     " (SELECT tenant_id, term, customer_id FROM latest WHERE came = 0)",
@@ -146,7 +147,7 @@ class Sqlite:
         self._in_batch = False
         self._unfiled = 0
         self._quiet: asyncio.TimerHandle | None = None
-        self._wal_pages = 0
+        self._wal_pages = self._moved_pages = 0
         self._commit_seconds = 0.0
         self._filing: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Future[None]] = set()
@@ -268,7 +269,9 @@ class Sqlite:
 
     @database
     async def counters(self, tenant_id: int) -> dict[str, int]:
-        return dict(self._writing.execute("SELECT name, value FROM counters WHERE tenant_id = ?", (tenant_id,)))
+        found = dict(fetch(self._writing, "SELECT name, value FROM counters WHERE tenant_id = ?", (tenant_id,)))
+        newest = fetch(self._writing, "SELECT max(id) FROM changes WHERE tenant_id = ?", (tenant_id,))[0][0]
+        return {**found, NEXT_CHANGE: newest or 0}
 
     @database
     async def reference(self, tenant_id: int) -> list[Record]:
@@ -280,17 +283,22 @@ class Sqlite:
         for sql, plans in ((statements.insert, plan.inserts), (statements.update, plan.updates)):
             for kind, records in plans.items():
                 connection.executemany(sql(kind), map(statements.writer(kind), records))
-        connection.executemany(statements.PUT_COUNTER, plan.counters)
-        if len(plan.inserts.get(Change, ())) == 1 and self._commit_seconds < LONE_COMMIT_SECONDS:
-            self._commit(connection, plan.terms)  # nobody else is here, and two changes of thread cost more
+        # the last change is its own counter: one page less in each commit
+        counters = [row for row in plan.counters if row[1] != NEXT_CHANGE]
+        if counters:
+            connection.executemany(statements.PUT_COUNTER, counters)
+        terms = entries(plan)
+        lone = len(plan.inserts.get(Change, ())) == 1 and self._wal_pages < CHECKPOINT_NOW_PAGES
+        if lone and self._commit_seconds < LONE_COMMIT_SECONDS:
+            self._commit(connection, terms)  # nobody else is here, and two changes of thread cost more
         else:
-            await self._in(self._writer, self._commit, connection, plan.terms)
+            await self._in(self._writer, self._commit, connection, terms)
         self._end_batch()
-        if plan.terms:
-            self._file_later(len(plan.terms))
+        if terms:
+            self._file_later(len(terms))
         self._checkpoint_soon()
 
-    def _commit(self, connection: apsw.Connection, terms: list[tuple[int, str, int, int]]) -> None:
+    def _commit(self, connection: apsw.Connection, terms: list[str]) -> None:
         started = time.monotonic()
         if terms:
             connection.execute(LOG_TERMS, (_json(terms).decode(),))
@@ -322,8 +330,16 @@ class Sqlite:
         self._unfiled += count
         if self._quiet is not None:
             self._quiet.cancel()
-        delay = QUIET_SECONDS if self._unfiled < self.most_unfiled else 0
-        self._quiet = asyncio.get_running_loop().call_later(delay, lambda: self._background(self._file_terms()))
+        if self._unfiled >= self.most_unfiled:
+            self._background(self._file_terms())
+        else:
+            self._quiet = asyncio.get_running_loop().call_later(QUIET_SECONDS, self._file_if_quiet)
+
+    def _file_if_quiet(self) -> None:
+        if self._turn.locked():
+            self._file_later(0)
+        else:
+            self._background(self._file_terms())
 
     @database
     async def _file_terms(self) -> None:
@@ -345,19 +361,22 @@ class Sqlite:
             raise
 
     async def _all_filed(self) -> None:
-        """See to it that every term committed so far is at its place."""
-        newest = self._log_end("max")
-        while newest is not None:
-            if self._filing is None or self._filing.done():
-                self._filing = asyncio.ensure_future(self._file_terms())
-            await asyncio.shield(self._filing)
-            oldest = self._log_end("min")
-            if oldest is None or oldest > newest:
+        """See to it that every term committed so far is at its place: by a filing that begins after this call."""
+        if self._log_is_empty():
+            return
+        if self._filing is not None and not self._filing.done():
+            running = self._filing
+            await asyncio.shield(running)
+            if self._filing is running:
+                self._filing = None
+        if self._filing is None or self._filing.done():
+            if self._log_is_empty():
                 return
+            self._filing = asyncio.ensure_future(self._file_terms())
+        await asyncio.shield(self._filing)
 
-    def _log_end(self, which: str) -> int | None:
-        found: int | None = fetch(self._reading, f"SELECT {which}(id) FROM term_log")[0][0]
-        return found
+    def _log_is_empty(self) -> bool:
+        return not fetch(self._reading, "SELECT 1 FROM term_log LIMIT 1")
 
     def _background(self, work: Coroutine[Any, Any, None]) -> None:
         async def quietly() -> None:
@@ -375,7 +394,11 @@ class Sqlite:
         return apsw.SQLITE_OK
 
     def _checkpoint_soon(self) -> None:
-        if self._wal_pages > CHECKPOINT_PAGES and (self._checkpointing is None or self._checkpointing.done()):
+        if self._wal_pages < self._moved_pages:
+            self._moved_pages = 0  # the log began anew
+        due = self._wal_pages - self._moved_pages > CHECKPOINT_PAGES
+        if due and (self._checkpointing is None or self._checkpointing.done()):
+            self._moved_pages = self._wal_pages
             loop = asyncio.get_running_loop()
             self._checkpointing = loop.run_in_executor(self._checkpointer, self._checkpoint)
 
@@ -434,12 +457,14 @@ class Sqlite:
         return [statements.reader(Change)(row) for row in rows]
 
     @database
-    async def find(self, tenant_id: int, filters: Sequence[Filter], limit: int, offset: int) -> Page:
+    async def find(
+        self, tenant_id: int, filters: Sequence[Filter], limit: int, offset: int, names: tuple[str, ...]
+    ) -> Page:
         if filters:
             await self._all_filed()
-        return await self._in(self._readers, self._find, tenant_id, filters, limit, offset)
+        return await self._in(self._readers, self._find, tenant_id, filters, limit, offset, names)
 
-    def _find(self, tenant_id: int, filters: Sequence[Filter], limit: int, offset: int) -> Page:
+    def _find(self, tenant_id: int, filters: Sequence[Filter], limit: int, offset: int, names: tuple[str, ...]) -> Page:
         connection = self._reader()
         with connection:  # one snapshot for the count and the page
             if filters:
@@ -459,13 +484,12 @@ class Sqlite:
                 ids = "SELECT id FROM customers WHERE tenant_id = ? ORDER BY id DESC LIMIT ? OFFSET ?"
             if offset >= total:
                 return Page([], total)
-            names = ", ".join(statements.columns(Customer))
             rows = fetch(
                 connection,
-                f"SELECT {names} FROM customers WHERE tenant_id = ? AND id IN ({ids}) ORDER BY id DESC",
+                f"SELECT {', '.join(names)} FROM customers WHERE tenant_id = ? AND id IN ({ids}) ORDER BY id DESC",
                 [tenant_id, *values, limit, offset],
             )
-        read = statements.reader(Customer)
+        read = statements.reader(Customer, names)
         return Page([read(row) for row in rows], total)
 
     @staticmethod
@@ -508,6 +532,17 @@ class Sqlite:
             connection.execute("ROLLBACK")
         finally:
             connection.close()
+
+
+def entries(plan: Plan) -> list[str]:
+    """What a batch appends to the log of terms: 1 for came or 0 for went, tenant and customer in ten digits each, and
+    the term."""
+    found: list[str] = []
+    for tenant_id, number, gone, come in plan.terms:
+        key = f"{tenant_id:010d}{number:010d}"
+        found += ["0" + key + term for term in gone]
+        found += ["1" + key + term for term in come]
+    return found
 
 
 def fetch(connection: apsw.Connection, sql: str, values: Sequence[Any] = ()) -> list[Any]:

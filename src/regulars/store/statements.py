@@ -36,11 +36,13 @@ def columns(record: type[Record]) -> list[str]:
 
 
 @cache
-def reader(record: type[Record]) -> Callable[[Row], Any]:
-    """A function from a row (all columns, in order) to a record; built once as source, since it is on the hot path."""
+def reader(record: type[Record], names: tuple[str, ...] = ()) -> Callable[[Row], Any]:
+    """A function from a row (all columns, or those named, in order) to a record; built once as source, since it is on
+    the hot path."""
     scope: dict[str, Any] = {"record": record, "Decimal": Decimal, "ZERO": ZERO, "moment": datetime.fromisoformat}
     parts = []
-    for index, spec in enumerate(fields_of(record).values()):
+    specs = [spec for name, spec in fields_of(record).items() if not names or name in names]
+    for index, spec in enumerate(specs):
         cell = f"row[{index}]"
         if spec.type is bool:
             cell = f"{cell} != 0"
@@ -57,7 +59,7 @@ def reader(record: type[Record]) -> Callable[[Row], Any]:
             scope[f"decode{index}"] = _decoders[spec.type]
             scope[f"empty{index}"] = _decoders[spec.type]("{}" if spec.type == Values else "[]")
             cell = f"(empty{index} if len({cell}) == 2 else decode{index}({cell}))"
-        parts.append(cell)
+        parts.append(f"{spec.name}={cell}" if names else cell)
     function: Callable[[Row], Any] = eval(f"lambda row: record({', '.join(parts)})", scope)
     return function
 

@@ -174,10 +174,10 @@ CREATE TABLE customer_terms (
     PRIMARY KEY (tenant_id, term, customer_id)
 ) STRICT, WITHOUT ROWID;
 
--- Terms that came or went since the last merge, a batch a row: JSON [[tenant, term, customer, 1 came or 0 went], …].
--- Appending is far cheaper than filing each term at its place.
+-- Terms that came or went since they were last filed, a batch a row: a JSON list of texts, each 1 (came) or 0 (went),
+-- tenant and customer in ten digits each, and the term. Appending is far cheaper than filing each term at its place.
 CREATE TABLE term_log (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    id INTEGER PRIMARY KEY,
     entries TEXT NOT NULL
 ) STRICT;
 
