@@ -27,7 +27,8 @@ def store_path(url: str) -> Path:
 
 def backend(url: str, *, bulk: bool = False) -> Backend:
     """The database that a URL names; `bulk` for much writing and no searching."""
-    return sqlite_store.Sqlite(store_path(url), *([sqlite_store.MOST_UNFILED_IN_BULK] if bulk else []))
+    many = sqlite_store.IN_BULK
+    return sqlite_store.Sqlite(store_path(url), many, many) if bulk else sqlite_store.Sqlite(store_path(url))
 
 
 def migrate(url: str) -> list[int]:

@@ -38,20 +38,26 @@ CHECKPOINT_NOW_PAGES = 32_000
 """Pages in the write-ahead log from which on a thread, and at the latest the writer itself, moves them to the file."""
 
 QUIET_SECONDS = 0.2
-MOST_UNFILED, MOST_UNFILED_IN_BULK = 100_000, 400_000
-"""How many terms may wait in the log before they are filed."""
+MOST_UNFILED, SLICE = 100_000, 4_000
+"""How many terms may wait in the log, and how many are filed between two batches, so that none waits long."""
+IN_BULK = 400_000
+"""Both, while much is written and nobody waits."""
 
-LOG_TERMS = "INSERT INTO term_log (entries) VALUES (?)"
+LOG_TERMS = "INSERT INTO term_log (terms, entries) VALUES (?, ?)"
+SLICE_END = (
+    "SELECT max(id), sum(terms) FROM (SELECT id, terms, sum(terms) OVER (ORDER BY id) - terms AS before FROM term_log)"
+    " WHERE before < ?"
+)
 FILE_TERMS = (
     "CREATE TEMP TABLE latest AS SELECT CAST(substr(j.value, 2, 10) AS INTEGER) AS tenant_id,"
     " substr(j.value, 22) AS term, CAST(substr(j.value, 12, 10) AS INTEGER) AS customer_id,"
     " substr(j.value, 1, 1) = '1' AS came, max(l.id)"
-    " FROM term_log AS l, json_each(l.entries) AS j GROUP BY 1, 2, 3",
+    " FROM term_log AS l, json_each(l.entries) AS j WHERE l.id <= :last GROUP BY 1, 2, 3",
     "DELETE FROM customer_terms WHERE (tenant_id, term, customer_id) IN"
     " (SELECT tenant_id, term, customer_id FROM latest WHERE came = 0)",
     "INSERT OR IGNORE INTO customer_terms SELECT tenant_id, term, customer_id FROM latest WHERE came = 1",
     "DROP TABLE latest",
-    "DELETE FROM term_log",
+    "DELETE FROM term_log WHERE id <= :last",
 )
 
 _json = msgspec.json.encode
@@ -132,9 +138,9 @@ class Sqlite:
     """A backend over one file. Small reads and the batch's reads run in the event loop (they are index look-ups in
     mapped memory); whatever waits for the disk or may be long runs in threads."""
 
-    def __init__(self, path: Path, most_unfiled: int = MOST_UNFILED) -> None:
+    def __init__(self, path: Path, most_unfiled: int = MOST_UNFILED, slice: int = SLICE) -> None:
         self.path = path
-        self.most_unfiled = most_unfiled
+        self.most_unfiled, self.slice = most_unfiled, slice
         self._write: apsw.Connection | None = None
         self._read: apsw.Connection | None = None
         self._local = threading.local()
@@ -149,7 +155,7 @@ class Sqlite:
         self._quiet: asyncio.TimerHandle | None = None
         self._wal_pages = self._moved_pages = 0
         self._commit_seconds = 0.0
-        self._filing: asyncio.Future[None] | None = None
+        self._filing: asyncio.Future[bool] | None = None
         self._tasks: set[asyncio.Future[None]] = set()
         self._version = -1
         self._read_version = -1
@@ -178,7 +184,7 @@ class Sqlite:
         if self._quiet is not None:
             self._quiet.cancel()
         if self._unfiled:
-            self._background(self._file_terms())
+            self._background(self._all_filed())
         for task in list(self._tasks):
             await task
         for pool in (self._writer, self._readers, self._checkpointer):
@@ -258,8 +264,7 @@ class Sqlite:
 
     @database
     async def holders(self, keys: Sequence[TermKey]) -> list[tuple[int, str, int]]:
-        for sql in FILE_TERMS:
-            self._writing.execute(sql)
+        file_terms(self._writing, IN_BULK)
         return fetch(
             self._writing,
             "SELECT t.tenant_id, t.term, t.customer_id FROM json_each(?) AS j CROSS JOIN customer_terms AS t"
@@ -301,7 +306,7 @@ class Sqlite:
     def _commit(self, connection: apsw.Connection, terms: list[str]) -> None:
         started = time.monotonic()
         if terms:
-            connection.execute(LOG_TERMS, (_json(terms).decode(),))
+            connection.execute(LOG_TERMS, (len(terms), _json(terms).decode()))
         connection.execute("COMMIT")
         self._commit_seconds = time.monotonic() - started
         if self._wal_pages > CHECKPOINT_NOW_PAGES:
@@ -331,7 +336,7 @@ class Sqlite:
         if self._quiet is not None:
             self._quiet.cancel()
         if self._unfiled >= self.most_unfiled:
-            self._background(self._file_terms())
+            self._background(self._file_slice())
         else:
             self._quiet = asyncio.get_running_loop().call_later(QUIET_SECONDS, self._file_if_quiet)
 
@@ -339,46 +344,49 @@ class Sqlite:
         if self._turn.locked():
             self._file_later(0)
         else:
-            self._background(self._file_terms())
+            self._background(self._all_filed())
+
+    async def _file_slice(self) -> bool:
+        """File the oldest terms of the log, between two batches; true when it is empty then."""
+        if self._filing is None or self._filing.done():
+            self._filing = asyncio.ensure_future(self._file_oldest())
+        return await asyncio.shield(self._filing)
 
     @database
-    async def _file_terms(self) -> None:
-        """File all terms of the log, between two batches."""
+    async def _file_oldest(self) -> bool:
         async with self._turn:
-            self._unfiled = 0
-            await self._in(self._writer, self._file, self._writing)
+            filed, empty = await self._in(self._writer, self._file, self._writing)
+            self._unfiled = 0 if empty else max(self._unfiled - filed, 0)
         self._checkpoint_soon()
+        return empty
 
-    def _file(self, connection: apsw.Connection) -> None:
+    def _file(self, connection: apsw.Connection) -> tuple[int, bool]:
         self._begin_patiently(connection)
         try:
-            for sql in FILE_TERMS:
-                connection.execute(sql)
+            filed = file_terms(connection, self.slice)
+            empty = not fetch(connection, "SELECT 1 FROM term_log LIMIT 1")
             connection.execute("COMMIT")
+            return filed, empty
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
 
     async def _all_filed(self) -> None:
-        """See to it that every term committed so far is at its place: by a filing that begins after this call."""
-        if self._log_is_empty():
-            return
-        if self._filing is not None and not self._filing.done():
-            running = self._filing
-            await asyncio.shield(running)
-            if self._filing is running:
-                self._filing = None
-        if self._filing is None or self._filing.done():
-            if self._log_is_empty():
+        """See to it that every term committed so far is at its place."""
+        newest = self._log_end("max")
+        while newest is not None:
+            if await self._file_slice():
                 return
-            self._filing = asyncio.ensure_future(self._file_terms())
-        await asyncio.shield(self._filing)
+            oldest = self._log_end("min")
+            if oldest is None or oldest > newest:
+                return
 
-    def _log_is_empty(self) -> bool:
-        return not fetch(self._reading, "SELECT 1 FROM term_log LIMIT 1")
+    def _log_end(self, which: str) -> int | None:
+        found: int | None = fetch(self._reading, f"SELECT {which}(id) FROM term_log")[0][0]
+        return found
 
-    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+    def _background(self, work: Coroutine[Any, Any, object]) -> None:
         async def quietly() -> None:
             with contextlib.suppress(Unavailable):  # it is in the log, and the next search tries again
                 await work
@@ -532,6 +540,16 @@ class Sqlite:
             connection.execute("ROLLBACK")
         finally:
             connection.close()
+
+
+def file_terms(connection: apsw.Connection, most: int) -> int:
+    """File the oldest batches of the log that hold about `most` terms, within a transaction; returns how many."""
+    last, count = fetch(connection, SLICE_END, (most,))[0]
+    if last is None:
+        return 0
+    for sql in FILE_TERMS:
+        connection.execute(sql, {"last": last} if ":last" in sql else None)
+    return int(count)
 
 
 def entries(plan: Plan) -> list[str]:

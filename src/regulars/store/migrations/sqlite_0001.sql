@@ -178,6 +178,7 @@ CREATE TABLE customer_terms (
 -- tenant and customer in ten digits each, and the term. Appending is far cheaper than filing each term at its place.
 CREATE TABLE term_log (
     id INTEGER PRIMARY KEY,
+    terms INTEGER NOT NULL,
     entries TEXT NOT NULL
 ) STRICT;
 
