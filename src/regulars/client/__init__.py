@@ -22,7 +22,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, get_arg
 
 import httpx2
 
-from regulars import wire
+from regulars import queries, wire
 from regulars.client.answers import (
     Choice,
     CompanyPage,
@@ -76,7 +76,7 @@ MARGIN = 60.0
 """A token is renewed this many seconds before it expires, but not before nine tenths of its life."""
 
 
-def listing(page: int, filters: Mapping[str, FilterValue], size: int = wire.MOST_PAGE_SIZE) -> Call[CustomerPage]:
+def listing(page: int, filters: Mapping[str, FilterValue], size: int = queries.MOST_PAGE_SIZE) -> Call[CustomerPage]:
     return Call("GET", "Customers", read_page, query=paging(page, size) + query(filters))
 
 
@@ -233,7 +233,7 @@ class Operations:
 
     @operation
     def list_customers(
-        self, /, *, page: int = 1, size: int = wire.MOST_PAGE_SIZE, **filters: FilterValue
+        self, /, *, page: int = 1, size: int = queries.MOST_PAGE_SIZE, **filters: FilterValue
     ) -> Call[CustomerPage]:
         """One page of the customers that match every filter, newest first; at most 50 a page (contract §3.1).
 
@@ -261,7 +261,7 @@ class Operations:
 
     @operation
     def list_companies(
-        self, *, page: int = 1, size: int = wire.MOST_PAGE_SIZE, ids: Iterable[int] = (), keyword: str = ""
+        self, *, page: int = 1, size: int = queries.MOST_PAGE_SIZE, ids: Iterable[int] = (), keyword: str = ""
     ) -> Call[CompanyPage]:
         """One page of the companies that a customer can belong to; of all ids and names unless some are given."""
         wanted = [("companyID", str(index(one))) for one in ids] + ([("keyword", keyword)] if keyword else [])

@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 import msgspec
 
-from regulars import wire
+from regulars import queries, wire
 from regulars.fields import Field
 from regulars.record import Address, CustomerType, NewCustomerType
 
@@ -76,7 +76,7 @@ def address_body(address: Address | Mapping[str, Any]) -> dict[str, Any]:
 @cache
 def filter_names() -> dict[str, str]:
     """The parameters of the list by their names in lower case, without underscores."""
-    names = [*wire.FILTERS, *(name + end for name in wire.TIMES for end in ("From", "To"))]
+    names = [*queries.FILTERS, *(name + end for name in queries.TIMES for end in ("From", "To"))]
     return {name.lower(): name for name in names}
 
 
@@ -119,8 +119,10 @@ def precondition(if_match: int | str | None) -> dict[str, str]:
 
 
 def paging(page: int, size: int) -> list[tuple[str, str]]:
-    if page < 1 or not 1 <= size <= wire.MOST_PAGE_SIZE:
-        raise ValueError(f"Expected a page from 1 and a size from 1 to {wire.MOST_PAGE_SIZE}, got {page} and {size}.")
+    if page < 1 or not 1 <= size <= queries.MOST_PAGE_SIZE:
+        raise ValueError(
+            f"Expected a page from 1 and a size from 1 to {queries.MOST_PAGE_SIZE}, got {page} and {size}."
+        )
     return [("pageNumber", str(page)), ("pageSize", str(size))]
 
 

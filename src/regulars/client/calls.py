@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import httpx2
 
-from regulars import wire
+from regulars import queries
 from regulars.client.answers import CustomerPage, ListedCustomer, failure
 from regulars.errors import RegularsError, TooMany, Unauthenticated, Unavailable
 
@@ -94,8 +94,8 @@ class Walk:
         fresh = [one for one in page.items if one.id not in self.seen]
         self.seen.update(one.id for one in fresh)
         if gone > 0:
-            self.number = max(1, self.number - math.ceil(gone / wire.MOST_PAGE_SIZE))
-        elif page.items and self.number * wire.MOST_PAGE_SIZE < page.total:
+            self.number = max(1, self.number - math.ceil(gone / queries.MOST_PAGE_SIZE))
+        elif page.items and self.number * queries.MOST_PAGE_SIZE < page.total:
             self.number += 1
         else:
             self.number = 0

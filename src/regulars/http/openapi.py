@@ -5,7 +5,7 @@ from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 
-from regulars import wire
+from regulars import queries, wire
 from regulars.http.examples import BODIES, answer_examples
 from regulars.http.messages import HttpError, Response
 from regulars.http.routes import ROUTES, Route
@@ -72,7 +72,7 @@ COUNT: Schema = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
 IDS: Schema = {
     "type": "array",
     "items": {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
-    "maxItems": wire.MOST_LISTED,
+    "maxItems": queries.MOST_IDS,
 }
 SITE: Schema = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
 TIME: Schema = {"type": "string", "pattern": MOMENT}
@@ -101,7 +101,7 @@ PARAMETERS: dict[str, dict[str, tuple[Schema, str]]] = {
         "exported": (ref("Tristate"), "0 no, 1 yes, -1 all."),
         "channel": (ref("Channel"), "By number or name."),
         "corporateName": (TEXT, "Starts with, any case."),
-        "companyIds": ({**IDS, "maxItems": wire.MOST_COMPANIES}, MANY_IDS),
+        "companyIds": ({**IDS, "maxItems": queries.MOST_COMPANIES}, MANY_IDS),
         "keyword": (
             TEXT,
             "Up to 50 words, anywhere in names, business name and aliases, e-mail, phones, city, source id.",

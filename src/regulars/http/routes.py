@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import parse_qsl
 
-from regulars import customers, wire
+from regulars import customers, queries, wire
 from regulars.access import Caller, Permission
 from regulars.app import App
 from regulars.customers import Patch
@@ -186,7 +186,7 @@ async def get_customer(app: App, request: Request) -> Response:
 
 
 async def list_customers(app: App, request: Request) -> Response:
-    listing = wire.read_listing(request.pairs())
+    listing = queries.read_listing(request.pairs())
     tenant_id = caller(request).tenant_id
     page = await app.store.find(
         tenant_id, listing.filters, listing.size, (listing.number - 1) * listing.size, wire.LISTED
@@ -196,7 +196,7 @@ async def list_customers(app: App, request: Request) -> Response:
 
 
 async def list_companies(app: App, request: Request) -> Response:
-    listing, ids, keyword = wire.read_companies(request.pairs())
+    listing, ids, keyword = queries.read_companies(request.pairs())
     companies = [
         one
         for one in (await book(app, request)).all(Company)
@@ -224,12 +224,12 @@ async def list_payment_terms(app: App, request: Request) -> Response:
 
 
 async def list_carriers(app: App, request: Request) -> Response:
-    wire.read_site(request.pairs())
+    queries.read_site(request.pairs())
     return Response(200, wire.write_choices((await book(app, request)).all(Carrier)))
 
 
 async def list_services(app: App, request: Request) -> Response:
-    wanted = wire.read_site(request.pairs()).get("carrier", [""])[-1]
+    wanted = queries.read_site(request.pairs()).get("carrier", [""])[-1]
     reference = await book(app, request)
     carriers = {one.id for one in reference.all(Carrier) if wanted.lower() in (one.name.lower(), str(one.id))}
     if not carriers:
@@ -240,7 +240,7 @@ async def list_services(app: App, request: Request) -> Response:
 
 async def server_by_team(app: App, request: Request) -> Response:
     """A team's own API address: its host has the team's name as first label where hosts name tenants."""
-    team = wire.parameters(request.pairs()).get("team", [""])[-1]
+    team = queries.parameters(request.pairs()).get("team", [""])[-1]
     if team.lower() not in await app.store.tenants():
         return Response(200, wire.encode({"Success": False, "Message": f"Team {team!r} was not found."}))
     base = app.settings.public_url.rstrip("/") or f"http://{request.header(b'host')}"

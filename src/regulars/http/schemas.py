@@ -6,7 +6,7 @@ from enum import Enum, IntEnum
 from functools import cache
 from typing import Any
 
-from regulars import wire
+from regulars import queries, wire
 from regulars.fields import DIGITS, INT32, PLACES, Field, fields_of
 from regulars.record import (
     Address,
@@ -38,7 +38,7 @@ ENUMERATIONS: tuple[type[Enum], ...] = (
     NewCustomerType,
     CustomerType,
     Channel,
-    wire.Tristate,
+    queries.Tristate,
 )
 
 # ---- patterns: as ECMA 262 has them; what Python's and Rust's engines read alike
