@@ -40,7 +40,8 @@ METHOD = """## How it is measured
   bearer token.
 - An update changes three to eight fields of a customer chosen at random, contact data and notes more
   often than bookkeeping (account managers and IsWholesale are left
-  alone, and every company may ship unpaid orders, so that no move between companies is refused). Every update carries a value that was never
+  alone, and every company may ship unpaid orders, so that no move between companies is refused).
+  Every update carries a value that was never
   sent before, so every update changes something; the run fails unless the store holds exactly one change
   for each answer 200. In this run: **{changes} answers, {changes} changes**.
 - A page is one of all pages of fifty, chosen at random, with the total count.
