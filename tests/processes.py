@@ -4,12 +4,14 @@ import asyncio
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 
@@ -25,6 +27,15 @@ def make_book(folder: Path, count: int) -> str:
     asyncio.run(cli.initialise(chosen, "demo", USER, "Demo", PASSWORD))
     asyncio.run(cli.fill(chosen, None, count, 1))
     return chosen.store
+
+
+def rows(path: Path, sql: str) -> list[Any]:
+    """What a query finds in the file, past the product."""
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute(sql).fetchall()
+    finally:
+        connection.close()
 
 
 def free_port() -> int:

@@ -12,17 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from processes import KILLS, Process, process
+from processes import KILLS, Process, process, rows
 
 CUSTOMERS = 50
-
-
-def rows(path: Path, sql: str) -> list[Any]:
-    connection = sqlite3.connect(path)
-    try:
-        return connection.execute(sql).fetchall()
-    finally:
-        connection.close()
 
 
 Answered = dict[int, list[tuple[str, str]]]

@@ -14,6 +14,7 @@ import apsw
 import msgspec
 import pytest
 from conftest import Errors
+from processes import rows
 
 from regulars import access, customers, sandbox, search
 from regulars.customers import Patch
@@ -45,14 +46,6 @@ async def opened(path: Path, count: int = 0) -> AsyncIterator[Store]:
 
 def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(work())
-
-
-def rows(path: Path, sql: str) -> list[Any]:
-    connection = sqlite3.connect(path)
-    try:
-        return connection.execute(sql).fetchall()
-    finally:
-        connection.close()
 
 
 def patch(**values: Any) -> Patch:

@@ -39,7 +39,7 @@ NOT_VALID = "Not Valid Token"
 
 MOST_CACHED = 10_000
 MOST_HASHING = 2
-"""Password checks at once: each takes 64 MiB and one core for some 50 ms."""
+"""Password checks at once: each takes 64 MiB and one core for some 100 ms."""
 FREE_FAILURES = 5
 LONGEST_DELAY = 900.0
 

@@ -438,7 +438,7 @@ def employee_add(chosen: Settings, tenant: str | None, email: str, **given: Any)
 @click.option("--password", "new_password", is_flag=True, help="Ask for a new password; ends the employee's tokens.")
 @field_options(Employee, EMPLOYEE_HIDDEN)
 def employee_set(chosen: Settings, tenant: str | None, email: str, new_password: bool, **given: Any) -> None:
-    """Change an employee. Disabling one, or a new password, ends the tokens at once.
+    """Change an employee. Disabling one, or a new password, ends the tokens within milliseconds.
 
     \b
     Examples:

@@ -310,8 +310,10 @@ class Sqlite:
         connection.execute("COMMIT")
         self._commit_seconds = time.monotonic() - started
         if self._wal_pages > CHECKPOINT_NOW_PAGES:
-            with contextlib.suppress(apsw.BusyError):  # the checkpoint thread is at it
+            try:  # the batch is on disk by now: whatever happens here is no reason to answer 503
                 connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            except apsw.Error as error:
+                log.warning("checkpoint put off: %s", error)
 
     async def rollback(self) -> None:
         connection = self._write
