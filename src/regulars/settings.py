@@ -29,7 +29,9 @@ class Settings:
     store: str = setting("sqlite:///regulars.db", "Where the book is kept: sqlite:///PATH (four slashes: absolute).")
     host: str = setting("127.0.0.1", "The address to listen on; 0.0.0.0 for every one.")
     port: int = setting(8080, "The port to listen on.")
-    workers: int = setting(1, "Processes that serve. A SQLite file has one writer, so with more they wait for each other.")
+    workers: int = setting(
+        1, "Processes that serve. A SQLite file has one writer, so with more they wait for each other."
+    )
     token_minutes: int = setting(60, "How long an access token is valid, in minutes.")
     rate_limit: int = setting(
         0, "Calls an hour that one user may make from one address; 0: no limit. The vendor's own limit is 10800."
