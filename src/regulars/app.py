@@ -27,8 +27,7 @@ def store_path(url: str) -> Path:
 
 def backend(url: str, *, bulk: bool = False) -> Backend:
     """The database that a URL names; `bulk` for much writing and no searching."""
-    many = sqlite_store.IN_BULK
-    return sqlite_store.Sqlite(store_path(url), many, many) if bulk else sqlite_store.Sqlite(store_path(url))
+    return sqlite_store.Sqlite(store_path(url), bulk=bulk)
 
 
 def migrate(url: str) -> list[int]:

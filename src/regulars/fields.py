@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from enum import Enum, IntEnum, StrEnum
 from functools import cache
+from itertools import compress
+from operator import is_not
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 import email_validator
@@ -302,5 +304,5 @@ def to_moment(value: object, *, end: bool = False) -> datetime:
 
 def differing(before: msgspec.Struct, after: msgspec.Struct) -> list[str]:
     """The attributes whose values differ, in the order of declaration."""
-    pairs = zip(before.__struct_fields__, msgspec.structs.astuple(before), msgspec.structs.astuple(after), strict=True)
-    return [name for name, old, new in pairs if old is not new and old != new]
+    other = map(is_not, msgspec.structs.astuple(before), msgspec.structs.astuple(after))
+    return [name for name in compress(before.__struct_fields__, other) if getattr(before, name) != getattr(after, name)]

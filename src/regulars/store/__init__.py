@@ -6,7 +6,6 @@ they changed in bulk, commits once, and then answers every caller (design §1).
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -32,7 +31,6 @@ TermKey = tuple[int, str]
 """(tenant, term)"""
 
 EVERY_FIELD = tuple(fields_of(Customer))
-FRESH_SECONDS = 0.005
 MOST_IN_BATCH = 256
 MOST_WAITING = 4096
 
@@ -81,6 +79,10 @@ class Backend(Protocol):
     async def close(self) -> None: ...
     async def begin(self) -> bool:
         """Start a batch; true when somebody else may have written since the last one."""
+        ...
+
+    def at_hand(self, kind: type[R], tenant_id: int, record_id: int) -> R | None:
+        """A record that is in memory, as the database holds it; only asked within a batch."""
         ...
 
     async def load(self, kind: type[Record], keys: Sequence[tuple[int, int]]) -> list[Any]: ...
@@ -288,7 +290,13 @@ class Item:
 class Batch:
     """The memory of one batch: what was loaded, and what its commands have done so far."""
 
-    def __init__(self, books: dict[int, Book], counters: dict[int, dict[str, int]]) -> None:
+    def __init__(
+        self,
+        books: dict[int, Book],
+        counters: dict[int, dict[str, int]],
+        at_hand: Callable[[type[Record], int, int], Any],
+    ) -> None:
+        self.at_hand = at_hand
         self.books = books
         self.known_counters = counters
         self.loaded: dict[Key, Any] = {}
@@ -297,9 +305,8 @@ class Batch:
         self.missing_terms: set[TermKey] = set()
         self.missing_books: set[int] = set()
         self.missing_counters: set[int] = set()
-        self.reset()
-
-    def reset(self) -> None:
+        self.probing = False
+        """What commands do now does not count; they only tell what they need first."""
         self.current: dict[Key, Any] = {}
         self.names: dict[Key, set[str]] = {}
         self.counters: dict[tuple[int, str], int] = {}
@@ -311,7 +318,12 @@ class Batch:
         if key[0] in REFERENCE:
             return self.book(key[1]).get(key[0], key[2])
         if key not in self.loaded:
-            self.missing.add(key)
+            record = self.at_hand(*key)
+            if record is None:
+                self.missing.add(key)
+                raise Missing
+            self.loaded[key] = record
+        if self.probing:
             raise Missing
         return self.loaded[key]
 
@@ -349,7 +361,7 @@ class Batch:
         tx = Tx(self, item.actor, now)
         item.error = item.result = None
         try:
-            item.result = item.command(tx, *item.args, **item.kwargs)
+            result = item.command(tx, *item.args, **item.kwargs)
         except Missing:
             return
         except RegularsError as error:
@@ -359,6 +371,9 @@ class Batch:
             log.exception("command %s failed", item.command.__name__, extra={"request_id": item.actor.request_id})
             item.error = error
             return
+        if self.probing:
+            return
+        item.result = result
         self.current.update(tx._writes)
         for key, names in tx._names.items():
             self.names.setdefault(key, set()).update(names)
@@ -402,7 +417,6 @@ class Store:
         self._books: dict[int, Book] = {}
         self._counters: dict[int, dict[str, int]] = {}
         self._revision = -1
-        self._fresh_until = 0.0
         self._tenants: dict[str, int] = {}
         self._task: asyncio.Task[None] | None = None
         self._closing = False
@@ -481,15 +495,19 @@ class Store:
         try:
             if await self.backend.begin():
                 self._forget()
-            batch = Batch(dict(self._books), self._counters)
+            batch = Batch(dict(self._books), self._counters, self.backend.at_hand)
             now = self.clock()
-            while True:
-                for item in items:
-                    batch.run(item, now)
-                if not batch.incomplete:
-                    break
-                await self._load(batch)
-                batch.reset()
+            done = 0
+            while done < len(items):
+                batch.run(items[done], now)
+                if batch.incomplete:
+                    batch.probing = True
+                    for item in items[done + 1 :]:
+                        batch.run(item, now)
+                    batch.probing = False
+                    await self._load(batch)
+                else:
+                    done += 1
             plan = batch.plan()
             if not plan.inserts and not plan.updates:
                 await self.backend.rollback()
@@ -549,12 +567,7 @@ class Store:
         return await self.backend.find(tenant_id, filters, limit, offset, names)
 
     async def refresh(self) -> None:
-        """Forget reference records that another process changed. A door calls it once a request; the database is
-        asked at most every few milliseconds."""
-        now = time.monotonic()
-        if now < self._fresh_until:
-            return
-        self._fresh_until = now + FRESH_SECONDS
+        """Forget reference records that another process changed. A door calls it once a request."""
         revision = await self.backend.revision()
         if revision != self._revision:
             self._revision = revision

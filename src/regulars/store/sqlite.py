@@ -18,7 +18,7 @@ from regulars.errors import Unavailable
 from regulars.fields import Record
 from regulars.record import REFERENCE, Change, Customer
 from regulars.search import Filter
-from regulars.store import NEXT_CHANGE, Clash, Page, Plan, TermKey, statements
+from regulars.store import NEXT_CHANGE, Clash, Page, Plan, TermKey, filing, statements
 from regulars.store.migrations import migrations
 
 log = logging.getLogger("regulars.store")
@@ -38,27 +38,20 @@ CHECKPOINT_NOW_PAGES = 32_000
 """Pages in the write-ahead log from which on a thread, and at the latest the writer itself, moves them to the file."""
 
 QUIET_SECONDS = 0.2
-MOST_UNFILED, SLICE = 100_000, 4_000
-"""How many terms may wait in the log, and how many are filed between two batches, so that none waits long."""
+MOST_UNFILED = 100_000
+"""How many terms may gather in the log before they are filed, a few with each batch."""
+FILED_WITH_EACH = 2
+"""How many terms are filed for each one that is logged, while many wait."""
+TURN_TERMS = 2_000
+"""How many are filed at once when it is quiet or a search waits; batches wait for that."""
 IN_BULK = 400_000
-"""Both, while much is written and nobody waits."""
+"""How many gather while much is written and nobody waits; the larger the index, the more."""
+MOST_AT_HAND = 10_000
+"""How many customers are kept in memory, 3 kB each."""
 
-LOG_TERMS = "INSERT INTO term_log (terms, entries) VALUES (?, ?)"
-SLICE_END = (
-    "SELECT max(id), sum(terms) FROM (SELECT id, terms, sum(terms) OVER (ORDER BY id) - terms AS before FROM term_log)"
-    " WHERE before < ?"
-)
-FILE_TERMS = (
-    "CREATE TEMP TABLE latest AS SELECT CAST(substr(j.value, 2, 10) AS INTEGER) AS tenant_id,"
-    " substr(j.value, 22) AS term, CAST(substr(j.value, 12, 10) AS INTEGER) AS customer_id,"
-    " substr(j.value, 1, 1) = '1' AS came, max(l.id)"
-    " FROM term_log AS l, json_each(l.entries) AS j WHERE l.id <= :last GROUP BY 1, 2, 3",
-    "DELETE FROM customer_terms WHERE (tenant_id, term, customer_id) IN"
-    " (SELECT tenant_id, term, customer_id FROM latest WHERE came = 0)",
-    "INSERT OR IGNORE INTO customer_terms SELECT tenant_id, term, customer_id FROM latest WHERE came = 1",
-    "DROP TABLE latest",
-    "DELETE FROM term_log WHERE id <= :last",
-)
+DATA_VERSION = "PRAGMA data_version"
+REVISION = "SELECT value FROM counters WHERE tenant_id = 0 AND name = 'revision'"
+LOGGED = "SELECT 1 FROM term_log LIMIT 1"
 
 _json = msgspec.json.encode
 
@@ -138,9 +131,9 @@ class Sqlite:
     """A backend over one file. Small reads and the batch's reads run in the event loop (they are index look-ups in
     mapped memory); whatever waits for the disk or may be long runs in threads."""
 
-    def __init__(self, path: Path, most_unfiled: int = MOST_UNFILED, slice: int = SLICE) -> None:
+    def __init__(self, path: Path, *, bulk: bool = False) -> None:
         self.path = path
-        self.most_unfiled, self.slice = most_unfiled, slice
+        self.bulk = bulk
         self._write: apsw.Connection | None = None
         self._read: apsw.Connection | None = None
         self._local = threading.local()
@@ -151,14 +144,18 @@ class Sqlite:
         self._checkpointing: asyncio.Future[None] | None = None
         self._turn = asyncio.Lock()
         self._in_batch = False
-        self._unfiled = 0
+        self._alone = False
+        self._at_hand: dict[tuple[int, int], Customer] = {}
+        self._unfiled = self._filed = 0
+        self._sweep: filing.Sweep | None = None
         self._quiet: asyncio.TimerHandle | None = None
         self._wal_pages = self._moved_pages = 0
         self._commit_seconds = 0.0
-        self._filing: asyncio.Future[bool] | None = None
+        self._filing: asyncio.Future[None] | None = None
+        self._sweeping: asyncio.Future[filing.Sweep] | None = None
         self._tasks: set[asyncio.Future[None]] = set()
-        self._version = -1
-        self._read_version = -1
+        self._version = self._read_version = -1
+        self._foreign = True
         self._revision = 0
 
     # ---- life
@@ -183,7 +180,7 @@ class Sqlite:
     async def close(self) -> None:
         if self._quiet is not None:
             self._quiet.cancel()
-        if self._unfiled:
+        if self._unfiled or self._sweep:
             self._background(self._all_filed())
         for task in list(self._tasks):
             await task
@@ -215,10 +212,27 @@ class Sqlite:
             connection.execute("BEGIN IMMEDIATE")
         except apsw.BusyError:
             await self._in(self._writer, self._begin_patiently, connection)
-        version = int(connection.pragma("data_version"))
-        foreign = version != self._version
-        self._version = version
+        self._look(connection)
+        self._alone = True
+        foreign, self._foreign = self._foreign, False
         return foreign
+
+    def _look(self, connection: apsw.Connection) -> None:
+        """Forget what is in memory when somebody else committed since the last look."""
+        version = connection.execute(DATA_VERSION).get
+        if version != self._version:
+            self._version = version
+            self._foreign = True
+            self._at_hand.clear()
+            self._revision = connection.execute(REVISION).get or 0
+
+    def _known(self) -> bool:
+        """Whether what is in memory is, this instant, what the file holds."""
+        if not self._alone:
+            if self._turn.locked():  # the connection may be at work in a thread
+                return False
+            self._look(self._writing)
+        return True
 
     @staticmethod
     def _begin_patiently(connection: apsw.Connection) -> None:
@@ -244,27 +258,43 @@ class Sqlite:
 
     def _end_batch(self) -> None:
         """Let the next one in."""
+        self._alone = False
         if self._in_batch:
             self._in_batch = False
             self._turn.release()
 
     @database
     async def load(self, kind: type[Record], keys: Sequence[tuple[int, int]]) -> list[Any]:
-        read = statements.reader(kind)
+        found = list(map(statements.reader(kind), self._load(kind, keys)))
+        self._keep(found)
+        return found
+
+    def _load(self, kind: type[Record], keys: Sequence[tuple[int, int]]) -> list[Any]:
         if len(keys) == 1:
-            return [read(row) for row in self._writing.execute(statements.select_one(kind), keys[0])]
+            return fetch(self._writing, statements.select_one(kind), keys[0])
         names = ", ".join(f"r.{name}" for name in statements.columns(kind))
-        rows = fetch(
+        return fetch(
             self._writing,
             f"SELECT {names} FROM json_each(?) AS j CROSS JOIN {kind.table} AS r"
             " ON r.tenant_id = j.value ->> 0 AND r.id = j.value ->> 1",
             (_json(keys).decode(),),
         )
-        return [read(row) for row in rows]
+
+    def at_hand(self, kind: type[R], tenant_id: int, record_id: int) -> R | None:
+        return self._at_hand.get((tenant_id, record_id)) if kind is Customer else None  # type: ignore[return-value]
+
+    def _keep(self, records: Sequence[Record]) -> None:
+        """Have customers at hand, for the next command or reader; the oldest make room."""
+        for one in records:
+            if isinstance(one, Customer):
+                self._at_hand[one.tenant_id, one.id] = one
+        while len(self._at_hand) > MOST_AT_HAND:
+            del self._at_hand[next(iter(self._at_hand))]
 
     @database
     async def holders(self, keys: Sequence[TermKey]) -> list[tuple[int, str, int]]:
-        file_terms(self._writing, IN_BULK)
+        if fetch(self._writing, LOGGED):
+            await self._in(self._writer, filing.file_all, self._writing)
         return fetch(
             self._writing,
             "SELECT t.tenant_id, t.term, t.customer_id FROM json_each(?) AS j CROSS JOIN customer_terms AS t"
@@ -292,12 +322,14 @@ class Sqlite:
         counters = [row for row in plan.counters if row[1] != NEXT_CHANGE]
         if counters:
             connection.executemany(statements.PUT_COUNTER, counters)
-        terms = entries(plan)
+        terms = filing.entries(plan)
         lone = len(plan.inserts.get(Change, ())) == 1 and self._wal_pages < CHECKPOINT_NOW_PAGES
         if lone and self._commit_seconds < LONE_COMMIT_SECONDS:
             self._commit(connection, terms)  # nobody else is here, and two changes of thread cost more
         else:
             await self._in(self._writer, self._commit, connection, terms)
+        self._keep(plan.updates.get(Customer, ()))
+        self._keep(plan.inserts.get(Customer, ()))
         self._end_batch()
         if terms:
             self._file_later(len(terms))
@@ -306,8 +338,11 @@ class Sqlite:
     def _commit(self, connection: apsw.Connection, terms: list[str]) -> None:
         started = time.monotonic()
         if terms:
-            connection.execute(LOG_TERMS, (len(terms), _json(terms).decode()))
+            filing.log(connection, terms)
+        filed = self._file_some(connection, FILED_WITH_EACH * len(terms))
+        self._alone = False
         connection.execute("COMMIT")
+        self._filed_some(filed)
         self._commit_seconds = time.monotonic() - started
         if self._wal_pages > CHECKPOINT_NOW_PAGES:
             try:  # the batch is on disk by now: whatever happens here is no reason to answer 503
@@ -317,6 +352,7 @@ class Sqlite:
 
     async def rollback(self) -> None:
         connection = self._write
+        self._at_hand.clear()
         try:
             if connection is not None and self._in_batch and connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -330,17 +366,17 @@ class Sqlite:
             self._write.close(True)
         self._write = None
 
-    # ---- search terms: appended to a log by each batch; filed at their place before a search, when it is quiet, or
-    # ---- when they have become many
+    # ---- search terms: logged with each batch, filed as filing.py says
 
     def _file_later(self, count: int) -> None:
+        """After so many terms were logged: see to it that they are filed before long."""
         self._unfiled += count
         if self._quiet is not None:
             self._quiet.cancel()
-        if self._unfiled >= self.most_unfiled:
-            self._background(self._file_slice())
-        else:
+        if self._unfiled < (max(IN_BULK, self._filed // 4) if self.bulk else MOST_UNFILED) or self._sweep:
             self._quiet = asyncio.get_running_loop().call_later(QUIET_SECONDS, self._file_if_quiet)
+        else:
+            self._background(self._file_all() if self.bulk else self._start_sweep())
 
     def _file_if_quiet(self) -> None:
         if self._turn.locked():
@@ -348,45 +384,77 @@ class Sqlite:
         else:
             self._background(self._all_filed())
 
-    async def _file_slice(self) -> bool:
-        """File the oldest terms of the log, between two batches; true when it is empty then."""
-        if self._filing is None or self._filing.done():
-            self._filing = asyncio.ensure_future(self._file_oldest())
-        return await asyncio.shield(self._filing)
+    async def _all_filed(self) -> None:
+        """See to it that every term committed so far is at its place."""
+        newest = self._logged("max")
+        while newest is not None:
+            if self._filing is None or self._filing.done():
+                self._filing = asyncio.ensure_future(self._file_all() if self.bulk else self._file_turn())
+            await asyncio.shield(self._filing)
+            oldest = self._logged("min")
+            if oldest is None or oldest > newest:
+                return
+
+    def _logged(self, which: str) -> int | None:
+        found: int | None = self._reading.execute(f"SELECT {which}(id) FROM term_log").get
+        return found
+
+    async def _start_sweep(self) -> None:
+        if self._sweeping is None or self._sweeping.done():
+            self._sweeping = asyncio.ensure_future(self._in(self._readers, lambda: filing.sweep(self._reader())))
+            self._unfiled = 0
+            found = await self._sweeping
+            self._sweep = found if found.left else None
+        else:
+            await asyncio.shield(self._sweeping)
 
     @database
-    async def _file_oldest(self) -> bool:
+    async def _file_turn(self) -> None:
+        """File some of what is logged, between two batches."""
+        if self._sweep is None:
+            await self._start_sweep()
         async with self._turn:
-            filed, empty = await self._in(self._writer, self._file, self._writing)
-            self._unfiled = 0 if empty else max(self._unfiled - filed, 0)
+            await self._in(self._writer, self._file_alone, lambda one: self._file_some(one, TURN_TERMS))
         self._checkpoint_soon()
-        return empty
 
-    def _file(self, connection: apsw.Connection) -> tuple[int, bool]:
+    @database
+    async def _file_all(self) -> None:
+        """File all that is logged, while nobody waits."""
+        async with self._turn:
+            self._filed += self._unfiled
+            self._unfiled, self._sweep = 0, None
+            await self._in(self._writer, self._file_alone, filing.file_all)
+        self._checkpoint_soon()
+
+    def _file_alone(self, file: Callable[[apsw.Connection], int | None]) -> None:
+        """A transaction that only files."""
+        connection = self._writing
         self._begin_patiently(connection)
         try:
-            filed = file_terms(connection, self.slice)
-            empty = not fetch(connection, "SELECT 1 FROM term_log LIMIT 1")
+            filed = file(connection)
             connection.execute("COMMIT")
-            return filed, empty
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+        self._filed_some(filed or 0)
 
-    async def _all_filed(self) -> None:
-        """See to it that every term committed so far is at its place."""
-        newest = self._log_end("max")
-        while newest is not None:
-            if await self._file_slice():
-                return
-            oldest = self._log_end("min")
-            if oldest is None or oldest > newest:
-                return
+    def _file_some(self, connection: apsw.Connection, count: int) -> int:
+        """File about so many terms of the sweep, if there is one, within a transaction."""
+        if self._sweep is None or not count:
+            return 0
+        try:
+            return filing.file(connection, self._sweep, count)
+        except filing.Outdated:
+            self._sweep = None
+            return 0
 
-    def _log_end(self, which: str) -> int | None:
-        found: int | None = fetch(self._reading, f"SELECT {which}(id) FROM term_log")[0][0]
-        return found
+    def _filed_some(self, count: int) -> None:
+        """It is committed now."""
+        if self._sweep is not None and count:
+            self._sweep.done += count
+            if not self._sweep.left:
+                self._sweep = None
 
     def _background(self, work: Coroutine[Any, Any, object]) -> None:
         async def quietly() -> None:
@@ -432,17 +500,23 @@ class Sqlite:
 
     @database
     async def revision(self) -> int:
-        version = self._reading.pragma("data_version")
-        if version != self._read_version:
-            self._read_version = version
-            rows = self._reading.execute("SELECT value FROM counters WHERE tenant_id = 0 AND name = 'revision'")
-            self._revision = next(iter(rows), (0,))[0]
+        if not self._known():
+            version = self._reading.execute(DATA_VERSION).get
+            if version != self._read_version:
+                self._read_version = version
+                self._revision = self._reading.execute(REVISION).get or 0
         return self._revision
 
     @database
     async def read(self, kind: type[R], tenant_id: int, record_id: int) -> R | None:
-        rows = fetch(self._reading, statements.select_one(kind), (tenant_id, record_id))
-        return statements.reader(kind)(rows[0]) if rows else None
+        known = self._known()
+        found = self.at_hand(kind, tenant_id, record_id) if known else None
+        if found is None:
+            rows = fetch(self._reading, statements.select_one(kind), (tenant_id, record_id))
+            found = statements.reader(kind)(rows[0]) if rows else None
+            if known and found is not None:
+                self._keep([found])
+        return found
 
     @database
     async def read_reference(self, tenant_id: int) -> list[Record]:
@@ -542,27 +616,6 @@ class Sqlite:
             connection.execute("ROLLBACK")
         finally:
             connection.close()
-
-
-def file_terms(connection: apsw.Connection, most: int) -> int:
-    """File the oldest batches of the log that hold about `most` terms, within a transaction; returns how many."""
-    last, count = fetch(connection, SLICE_END, (most,))[0]
-    if last is None:
-        return 0
-    for sql in FILE_TERMS:
-        connection.execute(sql, {"last": last} if ":last" in sql else None)
-    return int(count)
-
-
-def entries(plan: Plan) -> list[str]:
-    """What a batch appends to the log of terms: 1 for came or 0 for went, tenant and customer in ten digits each, and
-    the term."""
-    found: list[str] = []
-    for tenant_id, number, gone, come in plan.terms:
-        key = f"{tenant_id:010d}{number:010d}"
-        found += ["0" + key + term for term in gone]
-        found += ["1" + key + term for term in come]
-    return found
 
 
 def fetch(connection: apsw.Connection, sql: str, values: Sequence[Any] = ()) -> list[Any]:

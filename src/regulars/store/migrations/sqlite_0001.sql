@@ -174,11 +174,10 @@ CREATE TABLE customer_terms (
     PRIMARY KEY (tenant_id, term, customer_id)
 ) STRICT, WITHOUT ROWID;
 
--- Terms that came or went since they were last filed, a batch a row: a JSON list of texts, each 1 (came) or 0 (went),
--- tenant and customer in ten digits each, and the term. Appending is far cheaper than filing each term at its place.
+-- Terms that came or went since they were last filed, a batch a row: a JSON list of texts, each the tenant in ten
+-- digits, the term, the customer in ten digits, and 1 (came) or 0 (went). Appending is far cheaper than filing.
 CREATE TABLE term_log (
     id INTEGER PRIMARY KEY,
-    terms INTEGER NOT NULL,
     entries TEXT NOT NULL
 ) STRICT;
 
