@@ -7,43 +7,48 @@ nothing but the work.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import apsw
 import msgspec
 
 from regulars.store import Plan
 
-PART = 100
-"""How many terms are filed with one statement."""
+PART = 1_000
+"""How many terms of a sweep one text holds."""
 
 LOG = "INSERT INTO term_log (entries) VALUES (?)"
 LATEST = (
     "SELECT substr(j.value, 1, length(j.value) - 1) AS term_key, max(l.id), substr(j.value, -1) AS came"
     " FROM term_log AS l, json_each(l.entries) AS j GROUP BY 1"
 )
-SORTED = f"SELECT json_group_array(term_key || came) FROM ({LATEST})"
+SORTED = (
+    "SELECT json_group_array(entry), count(*) FROM"
+    f" (SELECT term_key || came AS entry, (row_number() OVER (ORDER BY term_key) - 1) / {PART} AS part FROM ({LATEST}))"
+    " GROUP BY part ORDER BY part"
+)
 KEY = (
     "CAST(substr(value, 1, 10) AS INTEGER), substr(value, 11, length(value) - 21),"
     " CAST(substr(value, -11, 10) AS INTEGER)"
 )
 REMOVE = (
-    "DELETE FROM customer_terms WHERE (tenant_id, term, customer_id) IN"
-    f" (SELECT {KEY} FROM %s WHERE substr(value, -1) = '0')"
+    f"DELETE FROM customer_terms WHERE (tenant_id, term, customer_id) IN (SELECT {KEY} FROM %s substr(value, -1) = '0')"
 )
-INSERT = f"INSERT OR IGNORE INTO customer_terms SELECT {KEY} FROM %s WHERE substr(value, -1) = '1'"
+INSERT = f"INSERT OR IGNORE INTO customer_terms SELECT {KEY} FROM %s substr(value, -1) = '1'"
 TURN = (
     "INSERT INTO counters (tenant_id, name, value) VALUES (0, 'filing', 1)"
     " ON CONFLICT (tenant_id, name) DO UPDATE SET value = value + 1"
 )
 
+SOME = "json_each(?) WHERE key >= ? AND key < ? AND"
+
 _encode = msgspec.json.encode
-_decode = msgspec.json.Decoder(list[str]).decode
 
 
 @dataclass(slots=True)
 class Sweep:
-    """All that the log held at one moment, sorted: `entries[done:]` are still to be filed.
+    """All that the log held at one moment, sorted: JSON lists of `PART` entries, of which `done` are filed.
 
     `last` is the newest row of the log in it. `turn` counts how often somebody began to file; when another did since,
     what this sweep still holds may be outdated.
@@ -51,12 +56,9 @@ class Sweep:
 
     turn: int
     last: int
-    entries: list[str] = field(default_factory=list)
+    parts: list[str]
+    count: int
     done: int = 0
-
-    @property
-    def left(self) -> int:
-        return len(self.entries) - self.done
 
 
 class Outdated(Exception):
@@ -82,7 +84,8 @@ def sweep(connection: apsw.Connection) -> Sweep:
     """Read the log; the last word on a term wins. Writes nothing."""
     with connection:
         last = connection.execute("SELECT max(id) FROM term_log").get
-        found = Sweep(turn(connection), last or 0, _decode(connection.execute(SORTED).get))
+        parts: list[tuple[Any, ...]] = connection.execute(SORTED).fetchall()
+        found = Sweep(turn(connection), last or 0, [text for text, _ in parts], sum(count for _, count in parts))
     return found
 
 
@@ -90,19 +93,21 @@ def turn(connection: apsw.Connection) -> int:
     return connection.execute("SELECT value FROM counters WHERE tenant_id = 0 AND name = 'filing'").get or 0
 
 
-def file(connection: apsw.Connection, swept: Sweep, count: int) -> int:
-    """File about so many entries of a sweep within a transaction; returns how many. Once that is committed, add it to
-    `done`. Raises `Outdated` when the sweep is of no use any more."""
+def file(connection: apsw.Connection, swept: Sweep, most: int) -> int:
+    """File so many entries of a sweep, or all that are left, within a transaction; returns how many. Once that is
+    committed, add it to `done`. Raises `Outdated` when the sweep is of no use any more."""
     if turn(connection) != swept.turn + bool(swept.done):
         raise Outdated
     if not swept.done:
         connection.execute(TURN)
-    end = min(swept.done + -(-count // PART) * PART, len(swept.entries))
-    for start in range(swept.done, end, PART):
-        part = _encode(swept.entries[start : min(start + PART, end)]).decode()
-        connection.execute(REMOVE % "json_each(?)", (part,))
-        connection.execute(INSERT % "json_each(?)", (part,))
-    if end == len(swept.entries):
+    start, end = swept.done, min(swept.done + most, swept.count)
+    while start < end:
+        number, low = divmod(start, PART)
+        high = min(low + end - start, PART)
+        for statement in (REMOVE, INSERT):
+            connection.execute(statement % SOME, (swept.parts[number], low, high))
+        start += high - low
+    if end == swept.count:
         connection.execute("DELETE FROM term_log WHERE id <= ?", (swept.last,))
     return end - swept.done
 
@@ -111,7 +116,7 @@ def file_all(connection: apsw.Connection) -> None:
     """File the whole log at once, within a transaction."""
     connection.execute(TURN)
     connection.execute(f"CREATE TEMP TABLE latest AS SELECT term_key || came AS value FROM ({LATEST})")
-    connection.execute(REMOVE % "latest")
-    connection.execute(INSERT % "latest")
+    connection.execute(REMOVE % "latest WHERE")
+    connection.execute(INSERT % "latest WHERE")
     connection.execute("DROP TABLE latest")
     connection.execute("DELETE FROM term_log")

@@ -34,8 +34,10 @@ LONE_COMMIT_SECONDS = 0.001
 MAPPED_BYTES = 8 << 30
 CACHE_KIB = 16 << 10
 CHECKPOINT_PAGES = 4_000
-CHECKPOINT_NOW_PAGES = 32_000
-"""Pages in the write-ahead log from which on a thread, and at the latest the writer itself, moves them to the file."""
+"""Pages that gather in the write-ahead log before a thread moves them to the file."""
+RESTART_PAGES, FEW_PAGES = 16_000, 500
+"""From how many pages on the log is to start anew. The writer does that, once few pages are left to be moved; the
+thread follows it closely until then."""
 
 QUIET_SECONDS = 0.2
 MOST_UNFILED = 100_000
@@ -149,6 +151,7 @@ class Sqlite:
         self._unfiled = self._filed = 0
         self._sweep: filing.Sweep | None = None
         self._quiet: asyncio.TimerHandle | None = None
+        self._checkpoints: apsw.Connection | None = None
         self._wal_pages = self._moved_pages = 0
         self._commit_seconds = 0.0
         self._filing: asyncio.Future[None] | None = None
@@ -186,7 +189,7 @@ class Sqlite:
             await task
         for pool in (self._writer, self._readers, self._checkpointer):
             pool.shutdown(wait=True)
-        for connection in (self._write, self._read, *self._connections):
+        for connection in (self._write, self._read, self._checkpoints, *self._connections):
             if connection is not None:
                 connection.close()
 
@@ -323,7 +326,7 @@ class Sqlite:
         if counters:
             connection.executemany(statements.PUT_COUNTER, counters)
         terms = filing.entries(plan)
-        lone = len(plan.inserts.get(Change, ())) == 1 and self._wal_pages < CHECKPOINT_NOW_PAGES
+        lone = len(plan.inserts.get(Change, ())) == 1
         if lone and self._commit_seconds < LONE_COMMIT_SECONDS:
             self._commit(connection, terms)  # nobody else is here, and two changes of thread cost more
         else:
@@ -344,11 +347,8 @@ class Sqlite:
         connection.execute("COMMIT")
         self._filed_some(filed)
         self._commit_seconds = time.monotonic() - started
-        if self._wal_pages > CHECKPOINT_NOW_PAGES:
-            try:  # the batch is on disk by now: whatever happens here is no reason to answer 503
-                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-            except apsw.Error as error:
-                log.warning("checkpoint put off: %s", error)
+        if self._wal_pages > RESTART_PAGES and self._wal_pages - self._moved_pages < FEW_PAGES:
+            self._checkpoint(connection)  # the batch is on disk by now, whatever happens here
 
     async def rollback(self) -> None:
         connection = self._write
@@ -404,7 +404,7 @@ class Sqlite:
             self._sweeping = asyncio.ensure_future(self._in(self._readers, lambda: filing.sweep(self._reader())))
             self._unfiled = 0
             found = await self._sweeping
-            self._sweep = found if found.left else None
+            self._sweep = found if found.count else None
         else:
             await asyncio.shield(self._sweeping)
 
@@ -453,7 +453,7 @@ class Sqlite:
         """It is committed now."""
         if self._sweep is not None and count:
             self._sweep.done += count
-            if not self._sweep.left:
+            if self._sweep.done == self._sweep.count:
                 self._sweep = None
 
     def _background(self, work: Coroutine[Any, Any, object]) -> None:
@@ -474,22 +474,27 @@ class Sqlite:
     def _checkpoint_soon(self) -> None:
         if self._wal_pages < self._moved_pages:
             self._moved_pages = 0  # the log began anew
-        due = self._wal_pages - self._moved_pages > CHECKPOINT_PAGES
+        left = self._wal_pages - self._moved_pages
+        due = left > (FEW_PAGES if self._wal_pages > RESTART_PAGES else CHECKPOINT_PAGES)
         if due and (self._checkpointing is None or self._checkpointing.done()):
-            self._moved_pages = self._wal_pages
             loop = asyncio.get_running_loop()
-            self._checkpointing = loop.run_in_executor(self._checkpointer, self._checkpoint)
+            self._checkpointing = loop.run_in_executor(self._checkpointer, self._checkpoint_apart)
 
-    def _checkpoint(self) -> None:
-        connection = None
+    def _checkpoint_apart(self) -> None:
         try:
-            connection = connect(self.path, write=True)
-            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            if self._checkpoints is None:
+                self._checkpoints = connect(self.path, write=True)
         except apsw.Error as error:
             log.warning("checkpoint put off: %s", error)
-        finally:
-            if connection is not None:
-                connection.close()
+        else:
+            self._checkpoint(self._checkpoints)
+
+    def _checkpoint(self, connection: apsw.Connection) -> None:
+        try:
+            _, moved = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self._moved_pages = max(moved, 0)
+        except apsw.Error as error:
+            log.warning("checkpoint put off: %s", error)
 
     # ---- reads
 
