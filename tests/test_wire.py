@@ -1,13 +1,18 @@
 """The quick ways through `wire` give what the thorough ones give, whatever is sent."""
 
 import json
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
+import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from regulars import wire
+from regulars import sandbox, wire
 from regulars.errors import Refused
+from regulars.fields import fields_of
+from regulars.record import Column, Customer
 
 MEMBERS = sorted(spec.member for spec in wire.names_of("customer").values())
 NAMES = st.one_of(
@@ -54,7 +59,7 @@ VALUES = st.recursive(LEAVES, lambda values: objects(values) | lists(values), ma
 DEEP = st.builds(
     lambda opening, deep, closing: f'{{"a":{opening * deep}1{closing * deep}}}',
     st.sampled_from(["[", '{"a":']),
-    st.integers(1, 20) | st.integers(950, 1050) | st.just(100_000),
+    st.integers(1, 20) | st.just(100_000),
     st.sampled_from(["]", "}", ""]),
 )
 TEXTS = st.one_of(objects(VALUES), objects(VALUES), VALUES, DEEP, st.text())
@@ -93,6 +98,10 @@ def outcome(read: Any, body: bytes) -> Any:
 @example(b'{"a":"x","a":"x","b":"\\""}')
 @example(b'{"a":1,"a":"x"}')
 @example(b'{"Addresses":[{"ID":1,"ID":"x"}]}')
+@example(b'{"a":' + b"9" * wire.LONGEST_NUMBER + b"}")
+@example(b'{"a":1' + b"0" * wire.LONGEST_NUMBER + b"}")
+@example(b'{"a":-1' + b"0" * (wire.LONGEST_NUMBER - 1) + b"}")
+@example(b'{"a":0.' + b"0" * (wire.LONGEST_NUMBER - 1) + b"}")
 def test_a_body_reads_the_same_quickly_and_thoroughly(body: bytes) -> None:
     assert outcome(wire.read_json, body) == outcome(wire.read_any_json, body)
 
@@ -138,3 +147,29 @@ def test_an_update_reads_the_same_quickly_and_thoroughly(data: dict[str, Any], s
     )
     spelt = {member: name for member, name in thorough.spelt.items() if member != name}
     assert {member: name for member, name in quick.spelt.items() if member != name} == spelt
+
+
+def text(value: Any) -> str:
+    """How a value reads in JSON."""
+    if isinstance(value, datetime):
+        value = value.replace(tzinfo=None, microsecond=0).isoformat()
+    return str(value) if isinstance(value, Decimal) else json.dumps(value)
+
+
+def test_every_field_reads_back_as_it_is_kept() -> None:
+    columns = wire.CustomColumns([one for one in sandbox.reference(1) if isinstance(one, Column)])
+    decimals = [name for name, spec in fields_of(Customer).items() if spec.type is Decimal]
+    for number, sample in enumerate(sandbox.customers(1, 200, 5)):
+        some = [Decimal("0.00"), Decimal("0"), Decimal("1.50")][number % 3]
+        customer = msgspec.structs.replace(sample, **dict.fromkeys(decimals[number % 5 :], some))
+        body = json.loads(wire.write_customer(customer, None, columns, []), parse_float=Decimal)
+        for name, spec in fields_of(Customer).items():
+            for section, key in (reads.split(".") for reads in spec.reads):
+                value = getattr(customer, name)
+                if name == "tax_exempt_type":
+                    value = value or None
+                assert text(body[section][key]) == text(value), key
+        values = {one["ID"]: one["Value"] for one in body["CustomColumns"]}
+        for column, value in customer.custom_values.items():
+            assert str(values.pop(column)) == str(value)
+        assert not any(values.values())

@@ -20,6 +20,7 @@ from regulars.fields import Field, Invalid, bind, choices, expected, fields_of, 
 from regulars.record import (
     FULL_NAME,
     NEW_CUSTOMER,
+    ZERO,
     Address,
     Carrier,
     Column,
@@ -414,17 +415,20 @@ SPECIAL = {"tax_exempt_type": "c.tax_exempt_type or None", "created_on": "second
 SPECIAL["billing_cycle_start"] = "(second(c.billing_cycle_start) if c.billing_cycle_start else None)"
 """What reads back in another form than it is kept."""
 
+USUAL = {Decimal: "0 if c.{0} is ZERO else c.{0}"}
+"""What is written in another way, by type: most decimals are the shared zero, and an integer takes less time."""
+
 
 def second(moment: datetime) -> str:
     """A time as the vendor writes it: UTC, no zone, no fraction."""
-    return moment.isoformat()[:19]
+    return encode(moment)[1:20].decode()  # a fifth of the time that isoformat takes
 
 
 def layout(section: str) -> list[tuple[str, str]]:
     """The keys of one section in the contract's order, each with the expression of its value."""
     record = Address if section == "Addresses" else Customer
     keys = [
-        (reads.split(".")[1], SPECIAL.get(name, f"c.{name}"))
+        (reads.split(".")[1], SPECIAL.get(name) or USUAL.get(spec.type, "c.{}").format(name))
         for name, spec in fields_of(record).items()
         for reads in spec.reads
         if reads.startswith(section + ".")
@@ -440,7 +444,7 @@ def shape(section: str) -> tuple[type[msgspec.Struct], Callable[..., Any]]:
     keys = layout(section)
     struct = msgspec.defstruct(section, [(key, Any) for key, _ in keys], gc=False)
     source = f"lambda c, unpaid=False: struct({', '.join(value for _, value in keys)})"
-    return struct, eval(source, {"struct": struct, "second": second})
+    return struct, eval(source, {"struct": struct, "second": second, "ZERO": ZERO})
 
 
 SECTIONS = {
@@ -477,19 +481,15 @@ class CustomColumns:
     def __init__(self, columns: Sequence[Column]) -> None:
         self.columns = {column.id: column for column in columns}
         self.heads = {column.id: column_head(column) for column in columns}
-        self.empty = msgspec.Raw(self.array({}))
-
-    def array(self, values: Mapping[int, Any]) -> bytes:
-        """Every column, with or without a value."""
-        return b"[" + b",".join([self.one(number, head, values) for number, head in self.heads.items()]) + b"]"
-
-    def one(self, number: int, head: bytes, values: Mapping[int, Any]) -> bytes:
-        if number not in values:
-            return head + b"null}"
-        return head + encode(custom_value(self.columns[number], values[number])) + b"}"
+        self.unset = {number: head + b"null}" for number, head in self.heads.items()}
 
     def whole(self, values: Mapping[int, Any]) -> msgspec.Raw:
-        return msgspec.Raw(self.array(values)) if values else self.empty
+        """Every column, with or without a value."""
+        found = self.unset.copy()
+        for number, value in values.items():
+            if column := self.columns.get(number):
+                found[number] = self.heads[number] + encode(custom_value(column, value)) + b"}"
+        return msgspec.Raw(b"[" + b",".join(found.values()) + b"]")
 
     def listed(self, values: Mapping[int, Any]) -> list[dict[str, Any]] | None:
         """The columns that have a value (contract §3.1)."""
