@@ -143,3 +143,14 @@ def test_lines_are_taken_where_they_are_declared() -> None:
 def test_a_message_quotes_at_most_sixty_characters() -> None:
     for value in ("x" * 10**6, ["y"] * 10**5, {"k": "\ud800" * 1000}, "\ud800", Decimal("1e999999")):
         assert len(fields.shown(value)) <= 60
+
+
+@given(
+    moment=st.datetimes(
+        timezones=st.sampled_from([UTC, None, timezone(timedelta(0)), timezone(timedelta(hours=-3, minutes=-30))])
+    ),
+    whole=st.booleans(),
+)
+def test_a_moment_is_written_as_python_does(moment: datetime, whole: bool) -> None:
+    moment = moment.replace(microsecond=0) if whole else moment
+    assert fields.iso(moment) == moment.isoformat()

