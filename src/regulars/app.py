@@ -25,9 +25,9 @@ def store_path(url: str) -> Path:
     return Path(parts.path.removeprefix("/"))
 
 
-def backend(url: str, *, bulk: bool = False) -> Backend:
-    """The database that a URL names; `bulk` for much writing and no searching."""
-    return sqlite_store.Sqlite(store_path(url), bulk=bulk)
+def backend(url: str) -> Backend:
+    """The database that a URL names."""
+    return sqlite_store.Sqlite(store_path(url))
 
 
 def migrate(url: str) -> list[int]:
@@ -38,9 +38,9 @@ def migrate(url: str) -> list[int]:
 class App:
     """An open store and who may use it."""
 
-    def __init__(self, settings: Settings, clock: Clock = utc_now, *, bulk: bool = False) -> None:
+    def __init__(self, settings: Settings, clock: Clock = utc_now) -> None:
         self.settings = settings
-        self.store = Store(backend(settings.store, bulk=bulk), clock)
+        self.store = Store(backend(settings.store), clock)
         self.access = Access(self.store, timedelta(minutes=settings.token_minutes))
 
     async def open(self) -> "App":

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
@@ -34,7 +33,7 @@ T = TypeVar("T")
 console = Console(stderr=True, soft_wrap=True)
 output = Console()
 
-SAMPLE_CHUNK, SAMPLE_AHEAD = 200, 16
+LEAST_CHUNK, MOST_CHUNK = 500, 10_000
 DEMO_USER, DEMO_PASSWORD = "demo@example.com", "demo-regulars"
 DEMO_TENANT = "demo"
 
@@ -89,8 +88,8 @@ def options(*names: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
 
 
 @asynccontextmanager
-async def opened(chosen: Settings, *, bulk: bool = False) -> AsyncIterator[App]:
-    async with App(chosen, bulk=bulk) as app:
+async def opened(chosen: Settings) -> AsyncIterator[App]:
+    async with App(chosen) as app:
         yield app
 
 
@@ -183,20 +182,20 @@ def sample(chosen: Settings, tenant: str | None, count: int, seed: int) -> None:
 
 
 async def fill(chosen: Settings, tenant: str | None, count: int, seed: int) -> None:
-    async with opened(chosen, bulk=True) as app:
+    async with opened(chosen) as app:
         actor = operator(await tenant_named(app.store, tenant), "sample")
         await app.store.run(actor, access.put_reference, sandbox.reference(actor.tenant_id))
         with progress() as bar:
             task = bar.add_task("customers", total=count)
-            waiting: deque[asyncio.Future[int]] = deque()
             people = sandbox.customers(actor.tenant_id, count, seed)
-            while chunk := list(islice(people, SAMPLE_CHUNK)):
-                waiting.append(app.store.run(actor, customers.load, chunk))
+            size = min(max(count // 20, LEAST_CHUNK), MOST_CHUNK)
+            chunk = list(islice(people, size))
+            while chunk:
+                loaded = asyncio.ensure_future(app.store.run(actor, customers.load, chunk))
+                await asyncio.sleep(0)  # so that the next ones are made while these are committed
                 await asyncio.sleep(0)
-                while len(waiting) > SAMPLE_AHEAD:
-                    bar.advance(task, await waiting.popleft())
-            for one in waiting:
-                bar.advance(task, await one)
+                chunk = list(islice(people, size))
+                bar.advance(task, await loaded)
     console.print(f"{count:,} customers added. Next: regulars serve --store {chosen.store}")
 
 

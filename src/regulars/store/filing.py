@@ -80,6 +80,11 @@ def log(connection: apsw.Connection, terms: Sequence[str]) -> None:
     connection.execute(LOG, (_encode(terms).decode(),))
 
 
+def file_new(connection: apsw.Connection, terms: Sequence[str]) -> None:
+    """File entries of customers that are new, and so cannot be in the log, within the transaction of their batch."""
+    connection.execute(INSERT % "json_each(?) WHERE" + " ORDER BY value", (_encode(terms).decode(),))
+
+
 def sweep(connection: apsw.Connection) -> Sweep:
     """Read the log; the last word on a term wins. Writes nothing."""
     with connection:

@@ -46,8 +46,8 @@ FILED_WITH_EACH = 2
 """How many terms are filed for each one that is logged, while many wait."""
 TURN_TERMS = 2_000
 """How many are filed at once when it is quiet or a search waits; batches wait for that."""
-IN_BULK = 400_000
-"""How many gather while much is written and nobody waits; the larger the index, the more."""
+MANY_NEW = 10_000
+"""So many terms of new customers in one batch are worth being filed at once."""
 MOST_AT_HAND = 10_000
 """How many customers are kept in memory, 3 kB each."""
 
@@ -133,9 +133,8 @@ class Sqlite:
     """A backend over one file. Small reads and the batch's reads run in the event loop (they are index look-ups in
     mapped memory); whatever waits for the disk or may be long runs in threads."""
 
-    def __init__(self, path: Path, *, bulk: bool = False) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.bulk = bulk
         self._write: apsw.Connection | None = None
         self._read: apsw.Connection | None = None
         self._local = threading.local()
@@ -148,7 +147,7 @@ class Sqlite:
         self._in_batch = False
         self._alone = False
         self._at_hand: dict[tuple[int, int], Customer] = {}
-        self._unfiled = self._filed = 0
+        self._unfiled = 0
         self._sweep: filing.Sweep | None = None
         self._quiet: asyncio.TimerHandle | None = None
         self._checkpoints: apsw.Connection | None = None
@@ -326,22 +325,23 @@ class Sqlite:
         if counters:
             connection.executemany(statements.PUT_COUNTER, counters)
         terms = filing.entries(plan)
+        new = len(terms) > MANY_NEW and Customer not in plan.updates
         lone = len(plan.inserts.get(Change, ())) == 1
         if lone and self._commit_seconds < LONE_COMMIT_SECONDS:
-            self._commit(connection, terms)  # nobody else is here, and two changes of thread cost more
+            self._commit(connection, terms, new)  # nobody else is here, and two changes of thread cost more
         else:
-            await self._in(self._writer, self._commit, connection, terms)
+            await self._in(self._writer, self._commit, connection, terms, new)
         self._keep(plan.updates.get(Customer, ()))
         self._keep(plan.inserts.get(Customer, ()))
         self._end_batch()
-        if terms:
+        if terms and not new:
             self._file_later(len(terms))
         self._checkpoint_soon()
 
-    def _commit(self, connection: apsw.Connection, terms: list[str]) -> None:
+    def _commit(self, connection: apsw.Connection, terms: list[str], new: bool) -> None:
         started = time.monotonic()
         if terms:
-            filing.log(connection, terms)
+            (filing.file_new if new else filing.log)(connection, terms)
         filed = self._file_some(connection, FILED_WITH_EACH * len(terms))
         self._alone = False
         connection.execute("COMMIT")
@@ -373,10 +373,10 @@ class Sqlite:
         self._unfiled += count
         if self._quiet is not None:
             self._quiet.cancel()
-        if self._unfiled < (max(IN_BULK, self._filed // 4) if self.bulk else MOST_UNFILED) or self._sweep:
+        if self._unfiled < MOST_UNFILED or self._sweep:
             self._quiet = asyncio.get_running_loop().call_later(QUIET_SECONDS, self._file_if_quiet)
         else:
-            self._background(self._file_all() if self.bulk else self._start_sweep())
+            self._background(self._start_sweep())
 
     def _file_if_quiet(self) -> None:
         if self._turn.locked():
@@ -389,7 +389,7 @@ class Sqlite:
         newest = self._logged("max")
         while newest is not None:
             if self._filing is None or self._filing.done():
-                self._filing = asyncio.ensure_future(self._file_all() if self.bulk else self._file_turn())
+                self._filing = asyncio.ensure_future(self._file_turn())
             await asyncio.shield(self._filing)
             oldest = self._logged("min")
             if oldest is None or oldest > newest:
@@ -414,30 +414,21 @@ class Sqlite:
         if self._sweep is None:
             await self._start_sweep()
         async with self._turn:
-            await self._in(self._writer, self._file_alone, lambda one: self._file_some(one, TURN_TERMS))
+            await self._in(self._writer, self._file_alone)
         self._checkpoint_soon()
 
-    @database
-    async def _file_all(self) -> None:
-        """File all that is logged, while nobody waits."""
-        async with self._turn:
-            self._filed += self._unfiled
-            self._unfiled, self._sweep = 0, None
-            await self._in(self._writer, self._file_alone, filing.file_all)
-        self._checkpoint_soon()
-
-    def _file_alone(self, file: Callable[[apsw.Connection], int | None]) -> None:
+    def _file_alone(self) -> None:
         """A transaction that only files."""
         connection = self._writing
         self._begin_patiently(connection)
         try:
-            filed = file(connection)
+            filed = self._file_some(connection, TURN_TERMS)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-        self._filed_some(filed or 0)
+        self._filed_some(filed)
 
     def _file_some(self, connection: apsw.Connection, count: int) -> int:
         """File about so many terms of the sweep, if there is one, within a transaction."""
