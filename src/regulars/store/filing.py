@@ -25,7 +25,7 @@ LATEST = (
 )
 SORTED = (
     "SELECT json_group_array(entry), count(*) FROM"
-    f" (SELECT term_key || came AS entry, (row_number() OVER (ORDER BY term_key) - 1) / {PART} AS part FROM ({LATEST}))"
+    f" (SELECT term_key || came AS entry, (row_number() OVER (ORDER BY term_key) - 1) / ? AS part FROM ({LATEST}))"
     " GROUP BY part ORDER BY part"
 )
 KEY = (
@@ -89,7 +89,7 @@ def sweep(connection: apsw.Connection) -> Sweep:
     """Read the log; the last word on a term wins. Writes nothing."""
     with connection:
         last = connection.execute("SELECT max(id) FROM term_log").get
-        parts: list[tuple[Any, ...]] = connection.execute(SORTED).fetchall()
+        parts: list[tuple[Any, ...]] = connection.execute(SORTED, (PART,)).fetchall()
         found = Sweep(turn(connection), last or 0, [text for text, _ in parts], sum(count for _, count in parts))
     return found
 

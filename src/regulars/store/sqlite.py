@@ -57,6 +57,9 @@ LOGGED = "SELECT 1 FROM term_log LIMIT 1"
 
 _json = msgspec.json.encode
 
+Filed = tuple[filing.Sweep, int] | None
+"""The sweep that a transaction files from, and how many of its terms; when it is committed, they are done."""
+
 
 class Schema(Exception):
     """The file is not of the version that this program works with; the text says which command to run."""
@@ -154,7 +157,7 @@ class Sqlite:
         self._wal_pages = self._moved_pages = 0
         self._commit_seconds = 0.0
         self._filing: asyncio.Future[None] | None = None
-        self._sweeping: asyncio.Future[filing.Sweep] | None = None
+        self._sweeping: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Future[None]] = set()
         self._version = self._read_version = -1
         self._foreign = True
@@ -345,7 +348,7 @@ class Sqlite:
         filed = self._file_some(connection, FILED_WITH_EACH * len(terms))
         self._alone = False
         connection.execute("COMMIT")
-        self._filed_some(filed)
+        self._committed(filed)
         self._commit_seconds = time.monotonic() - started
         if self._wal_pages > RESTART_PAGES and self._wal_pages - self._moved_pages < FEW_PAGES:
             self._checkpoint(connection)  # the batch is on disk by now, whatever happens here
@@ -401,12 +404,14 @@ class Sqlite:
 
     async def _start_sweep(self) -> None:
         if self._sweeping is None or self._sweeping.done():
-            self._sweeping = asyncio.ensure_future(self._in(self._readers, lambda: filing.sweep(self._reader())))
-            self._unfiled = 0
-            found = await self._sweeping
-            self._sweep = found if found.count else None
-        else:
-            await asyncio.shield(self._sweeping)
+            self._sweeping = asyncio.ensure_future(self._make_sweep())
+        await asyncio.shield(self._sweeping)
+
+    @database
+    async def _make_sweep(self) -> None:
+        self._unfiled = 0
+        found = await self._in(self._readers, lambda: filing.sweep(self._reader()))
+        self._sweep = found if found.count else None
 
     @database
     async def _file_turn(self) -> None:
@@ -428,23 +433,24 @@ class Sqlite:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-        self._filed_some(filed)
+        self._committed(filed)
 
-    def _file_some(self, connection: apsw.Connection, count: int) -> int:
+    def _file_some(self, connection: apsw.Connection, count: int) -> Filed:
         """File about so many terms of the sweep, if there is one, within a transaction."""
-        if self._sweep is None or not count:
-            return 0
+        sweep = self._sweep
+        if sweep is None or not count:
+            return None
         try:
-            return filing.file(connection, self._sweep, count)
+            return sweep, filing.file(connection, sweep, count)
         except filing.Outdated:
             self._sweep = None
-            return 0
+            return None
 
-    def _filed_some(self, count: int) -> None:
-        """It is committed now."""
-        if self._sweep is not None and count:
-            self._sweep.done += count
-            if self._sweep.done == self._sweep.count:
+    def _committed(self, filed: Filed) -> None:
+        if filed:
+            sweep, count = filed
+            sweep.done += count
+            if sweep.done == sweep.count and self._sweep is sweep:
                 self._sweep = None
 
     def _background(self, work: Coroutine[Any, Any, object]) -> None:
