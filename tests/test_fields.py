@@ -6,6 +6,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 
+import email_validator
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -154,3 +155,18 @@ def test_a_message_quotes_at_most_sixty_characters() -> None:
 def test_a_moment_is_written_as_python_does(moment: datetime, whole: bool) -> None:
     moment = moment.replace(microsecond=0) if whole else moment
     assert fields.iso(moment) == moment.isoformat()
+
+
+@given(addresses=st.lists(st.from_regex(fields.PLAIN_EMAIL, fullmatch=True), min_size=1, max_size=25), data=st.data())
+def test_plain_addresses_are_good_and_as_many_as_allowed(addresses: list[str], data: st.DataObject) -> None:
+    for address in addresses:
+        email_validator.validate_email(address, check_deliverability=False, globally_deliverable=False)
+    text = addresses[0]
+    for address in addresses[1:]:
+        text += data.draw(st.sampled_from([",", ";", "; ", " ,", ",,"])) + address
+    spec = Field("", type=str, limit=100_000, email=True, many=20)
+    if len(addresses) <= spec.many:
+        assert fields.converter(spec)(text) == text
+    else:
+        with pytest.raises(Invalid, match=f"at most 20 e-mail addresses, got {len(addresses)}"):
+            fields.converter(spec)(text)

@@ -37,6 +37,7 @@ from regulars.record import (
 encode = msgspec.json.Encoder(decimal_format="number").encode
 
 MOST_LISTED = 1000
+BACKSLASH = ord("\\")
 LONGEST_NUMBER = 100
 LONG = 10 ** (LONGEST_NUMBER - 1)
 MOST_NAMED = 50
@@ -106,7 +107,7 @@ def _strings(value: dict[str, Any] | list[Any], depth: int = 8) -> int:
 
 def read_json(body: bytes) -> Any:
     """The value of a JSON body, its decimals exact. Raises `Refused` that says where it is not JSON."""
-    if b"\\" not in body:
+    if BACKSLASH not in body:
         try:
             value = _quick(body)
             # Without a backslash every string has two quotes, so none is missing when the number is right.
@@ -236,6 +237,9 @@ GROUP_MEMBERS: Names = {
 }
 
 
+LONGEST_FIRST, LONGEST_LAST = (fields_of(Customer)[name].limit for name in ("first_name", "last_name"))
+
+
 def read_update(body: str, data: object, strict: bool) -> Reading:
     """A flat update: the seed, the order options or the shipping preferences."""
     reading = Reading()
@@ -255,10 +259,10 @@ def read_update(body: str, data: object, strict: bool) -> Reading:
         first, last = split_name(reading.values.pop("name"))
         if not first:
             reading.refuse("Name", "Expected a name, got only blanks. To leave it as it is send null or leave it out.")
-        elif len(first) > fields_of(Customer)["first_name"].limit:
-            reading.refuse("Name", f"Expected a first word of at most 100 characters, got {len(first)}.")
-        elif len(last) > fields_of(Customer)["last_name"].limit:
-            reading.refuse("Name", f"Expected at most 200 characters after the first word, got {len(last)}.")
+        elif len(first) > LONGEST_FIRST:
+            reading.refuse("Name", f"Expected a first word of at most {LONGEST_FIRST} characters, got {len(first)}.")
+        elif len(last) > LONGEST_LAST:
+            reading.refuse("Name", f"Expected at most {LONGEST_LAST} characters after the first word, got {len(last)}.")
         else:
             reading.values.update(first_name=first, middle_name="", last_name=last)
     reading.demand(names, strict)
