@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeVar
 
 import argon2
@@ -79,7 +79,7 @@ class _Verified:
     tenant_id: int
     employee_id: int
     epoch: int
-    expires: float
+    expires: datetime
     book: Book | None = None
     caller: Caller | None = None
 
@@ -183,7 +183,7 @@ class Access:
 
         Raises `Unauthenticated` for a token that is malformed, expired, revoked, or of another tenant.
         """
-        now = self.store.clock().timestamp()
+        now = self.store.clock()
         known = self._verified.get(token)
         if known is None or known.expires <= now:
             known = self._verify(token, now)
@@ -200,11 +200,11 @@ class Access:
             return None
         return Caller(known.tenant_id, employee)
 
-    def _verify(self, token: str, now: float) -> _Verified:
+    def _verify(self, token: str, now: datetime) -> _Verified:
         assert self._key is not None
         self._verified.pop(token, None)
         rules = jwt.JWTClaimsRegistry(
-            now=int(now),
+            now=int(now.timestamp()),
             iss={"essential": True, "value": ISSUER},
             aud={"essential": True, "value": AUDIENCE},
             exp={"essential": True},
@@ -213,8 +213,9 @@ class Access:
         try:
             claims = jwt.decode(token, self._key, algorithms=[ALGORITHM]).claims
             rules.validate(claims)
-            found = _Verified(int(claims["tenant"]), int(claims["sub"]), int(claims["epoch"]), float(claims["exp"]))
-        except (JoseError, ValueError, KeyError, TypeError) as error:
+            expires = datetime.fromtimestamp(float(claims["exp"]), UTC)
+            found = _Verified(int(claims["tenant"]), int(claims["sub"]), int(claims["epoch"]), expires)
+        except (JoseError, ValueError, KeyError, TypeError, OverflowError) as error:
             raise Unauthenticated(NOT_VALID) from error
         if len(self._verified) >= MOST_CACHED:
             self._verified.pop(next(iter(self._verified)))

@@ -25,7 +25,7 @@ from regulars.wire import QUIRKS, Reading, encode
 
 JSON = b"application/json; charset=utf-8"
 PROBLEM = b"application/problem+json"
-STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 STRONG_VERSION = re.compile('"(0|[1-9][0-9]{0,17})"')
 
 
@@ -40,16 +40,12 @@ class Response(msgspec.Struct):
     def head(self, request_id: str) -> bytes:
         """The status line and the headers, without the blank line at the end. Raises `ValueError` when one of them
         would break its line: then the client would take a part of it for something else."""
-        kind = b"content-type: %b\r\n" % self.kind if self.body else b""
-        head = b"%bcontent-length: %d\r\nx-request-id: %b\r\n%b%b" % (
-            STATUS_LINES[self.status],
-            len(self.body),
-            request_id.encode("ascii"),
-            kind,
-            b"".join([b"%b: %b\r\n" % header for header in self.headers]),
-        )
-        lines = 3 + bool(kind) + len(self.headers)
-        if head.count(b"\n") != lines or head.count(b"\r") != lines:
+        head = f"{STATUS_LINES[self.status]}content-length: {len(self.body)}\r\nx-request-id: {request_id}\r\n".encode()
+        if self.body:
+            head += b"content-type: %b\r\n" % self.kind
+        for header in self.headers:
+            head += b"%b: %b\r\n" % header
+        if len(head.splitlines()) != 3 + bool(self.body) + len(self.headers):
             raise ValueError(f"a header has a line break: {self.headers}")
         return head
 

@@ -17,7 +17,7 @@ from regulars.errors import RegularsError, TooMany, Unauthenticated
 from regulars.http.limits import RateLimit
 from regulars.http.messages import HttpError, Request, Response, error_response
 from regulars.http.protocol import Answer, Protocol
-from regulars.http.routes import ALIASES, ROUTES, Route, Router
+from regulars.http.routes import ROUTES, Route, Router
 from regulars.logs import configure
 from regulars.record import Tenant
 from regulars.settings import Settings, as_environment, load
@@ -117,7 +117,9 @@ class Server:
         if self._proxies and b"x-forwarded-for" in request.headers:
             await self.believe(request)
         await app.store.refresh()
-        request.tenant_id = await self.tenant_of_host(request)
+        label = self.label(request)
+        if label:
+            request.tenant_id = (await app.store.tenants()).get(label)
         if route.permission is not None:
             request.caller = await app.access.caller(self.bearer(request), request.tenant_id)
         tenant_id = request.caller.tenant_id if request.caller else request.tenant_id
@@ -145,11 +147,7 @@ class Server:
         request.client = scope["client"][0]
 
     def route(self, request: Request) -> Route:
-        path = request.path
-        for prefix, target in ALIASES.items():
-            if path.lower().startswith(prefix):
-                path = target + path[len(prefix) :]
-        routes, request.parameter = self.router.find(path)
+        routes, request.parameter = self.router.find(request.path)
         if not routes:
             raise HttpError(404, f"No HTTP resource was found that matches the request URI '{request.path[:200]}'.")
         route = routes.get("GET" if request.method == "HEAD" else request.method)
@@ -162,8 +160,8 @@ class Server:
             )
         return route
 
-    async def tenant_of_host(self, request: Request) -> int | None:
-        """The tenant that the host's first label names, if it names one (contract §1)."""
+    def label(self, request: Request) -> str:
+        """The host's first label, which may name a tenant (contract §1)."""
         host = request.headers.get(b"host", b"")
         label = self._hosts.get(host)
         if label is None:
@@ -171,13 +169,14 @@ class Server:
             if len(self._hosts) >= MOST_HOSTS:
                 self._hosts.clear()
             self._hosts[host] = label
-        return (await self.app.store.tenants()).get(label) if label else None
+        return label
 
     def bearer(self, request: Request) -> str:
         kind, _, token = request.header(b"authorization").strip().partition(" ")
-        if kind.lower() != "bearer" or not token.strip():
+        token = token.strip()
+        if not token or kind.lower() != "bearer":
             raise Unauthenticated(NOT_VALID)
-        return token.strip()
+        return token
 
     def check_media_type(self, request: Request, *, form: bool) -> None:
         if request.headers.get(b"content-type") == b"application/json" and b"content-encoding" not in request.headers:
