@@ -159,6 +159,7 @@ class Protocol(asyncio.Protocol):
         """The client has gone. What was begun is finished, but nobody is told."""
         self.state.connections.discard(self)
         self._stop()
+        self._unwatch()
         self._whole.clear()
         del self._parser  # it knows this object, and this object it
 
@@ -174,11 +175,8 @@ class Protocol(asyncio.Protocol):
     def _stop(self) -> None:
         """Take no more requests."""
         self._deaf = True
-        self._inside = False
+        self._inside = self._fresh = False
         self._held = b""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     def pause_writing(self) -> None:
         self._choked = True
@@ -250,10 +248,14 @@ class Protocol(asyncio.Protocol):
         """Look after the connection when we have waited so long for the client, or sooner."""
         due = self._since + seconds
         if self._timer is None or due < self._due:
-            if self._timer is not None:
-                self._timer.cancel()
+            self._unwatch()
             self._due = due
             self._timer = self.loop.call_at(due, self._look)
+
+    def _unwatch(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _look(self) -> None:
         """Whether we have waited too long. Nothing restarts this timer while requests come and are answered in time:
@@ -311,7 +313,7 @@ class Protocol(asyncio.Protocol):
         return b"\r\n".join(lines)
 
     def on_message_begin(self) -> None:
-        self._inside = True
+        self._inside = not self._deaf
         self._url = b""
         self._headers = []
         self._request = None
@@ -346,9 +348,7 @@ class Protocol(asyncio.Protocol):
     def _expected(self, headers: dict[bytes, bytes]) -> None:
         """The client may wait for our consent before it sends the body."""
         if int(headers.get(b"content-length", b"0")) > self.app.body_limit:
-            self._size = self.app.body_limit + 1
-            self._final = True
-            self.on_message_complete()
+            self._refuse(413, "Content Too Large", f"Expected a body of at most {self.app.body_limit} bytes.")
         else:
             self._expects = headers[b"expect"].lower() == b"100-continue"
 
@@ -362,8 +362,8 @@ class Protocol(asyncio.Protocol):
         if self._offered or self._deaf or request is None:
             return
         if self._size:
-            request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
             request.too_large = self._size > self.app.body_limit
+            request.body = b"" if request.too_large else b"".join(self._body)
             self._body = []
         self._inside = self._fresh = self._expects = False
         self._deaf = self._final
@@ -419,6 +419,7 @@ class Protocol(asyncio.Protocol):
     def _dismiss(self) -> None:
         self.transport.write(self._refusal)
         self._refusal = b""
+        self._unwatch()
         if self._ended or not self.transport.can_write_eof():
             self.transport.close()
         else:  # to close while data is still coming would reset the connection and take the answer away
