@@ -108,6 +108,18 @@ class Clock:
             self.ahead = before
 
 
+class Looped(Server):
+    """Tells in which loop it runs."""
+
+    def __init__(self, running: "Running") -> None:
+        super().__init__(running.app)
+        self.running = running
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.running.loop = asyncio.get_running_loop()
+        await super().__call__(scope, receive, send)
+
+
 class Running:
     """A server that listens, and the application inside it."""
 
@@ -117,7 +129,7 @@ class Running:
         self.settings = settings
         self._server = uvicorn.Server(
             uvicorn.Config(
-                self._serve,
+                Looped(self),
                 port=0,
                 http=protocol,
                 ws="none",
@@ -129,15 +141,10 @@ class Running:
                 timeout_graceful_shutdown=5,
             )
         )
-        self._asgi = Server(self.app)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._callers: list[Api] = []
         self.loop: asyncio.AbstractEventLoop
         self.port = 0
-
-    async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
-        self.loop = asyncio.get_running_loop()
-        await self._asgi(scope, receive, send)
 
     def __enter__(self) -> "Running":
         self._thread.start()

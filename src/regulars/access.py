@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeVar
 
 import argon2
@@ -24,7 +24,7 @@ from regulars.errors import Denied, Refused, TooMany, Unauthenticated
 from regulars.fields import Invalid, Record, fields_of
 from regulars.record import Company, Employee, Tenant
 from regulars.search import fold
-from regulars.store import Actor, Store, Tx
+from regulars.store import Actor, Book, Store, Tx
 
 K = TypeVar("K", bound=Record)
 
@@ -73,6 +73,18 @@ class Token:
 
 
 @dataclass(slots=True)
+class _Verified:
+    """A token that was found to be genuine: what it says, and whom it stands for as of a certain book."""
+
+    tenant_id: int
+    employee_id: int
+    epoch: int
+    expires: datetime
+    book: Book | None = None
+    caller: Caller | None = None
+
+
+@dataclass(slots=True)
 class _Failures:
     count: int
     until: float
@@ -88,7 +100,7 @@ class Access:
         self._pool = ThreadPoolExecutor(MOST_HASHING, "argon2")
         self._key: OctKey | None = None
         self._decoy = self._hasher.hash(secrets.token_urlsafe())
-        self._verified: dict[str, tuple[int, int, int, float]] = {}
+        self._verified: dict[str, _Verified] = {}
         self._failures: dict[tuple[int, str], _Failures] = {}
 
     async def open(self) -> None:
@@ -171,23 +183,28 @@ class Access:
 
         Raises `Unauthenticated` for a token that is malformed, expired, revoked, or of another tenant.
         """
-        now = self.store.clock().timestamp()
-        claim = self._verified.get(token)
-        if claim is None or claim[3] <= now:
-            claim = self._verify(token, now)
-        owner, number, epoch, _ = claim
-        employee = (await self.store.book(owner)).get(Employee, number)
-        if employee is None or not employee.enabled or employee.token_epoch != epoch:
+        now = self.store.clock()
+        known = self._verified.get(token)
+        if known is None or known.expires <= now:
+            known = self._verify(token, now)
+        book = await self.store.book(known.tenant_id)
+        if known.book is not book:
+            known.book, known.caller = book, self._employed(known, book)
+        if known.caller is None or tenant_id not in (None, known.tenant_id):
             raise Unauthenticated(NOT_VALID)
-        if tenant_id is not None and tenant_id != owner:
-            raise Unauthenticated(NOT_VALID)
-        return Caller(owner, employee)
+        return known.caller
 
-    def _verify(self, token: str, now: float) -> tuple[int, int, int, float]:
+    def _employed(self, known: _Verified, book: Book) -> Caller | None:
+        employee = book.get(Employee, known.employee_id)
+        if employee is None or not employee.enabled or employee.token_epoch != known.epoch:
+            return None
+        return Caller(known.tenant_id, employee)
+
+    def _verify(self, token: str, now: datetime) -> _Verified:
         assert self._key is not None
         self._verified.pop(token, None)
         rules = jwt.JWTClaimsRegistry(
-            now=int(now),
+            now=int(now.timestamp()),
             iss={"essential": True, "value": ISSUER},
             aud={"essential": True, "value": AUDIENCE},
             exp={"essential": True},
@@ -196,8 +213,9 @@ class Access:
         try:
             claims = jwt.decode(token, self._key, algorithms=[ALGORITHM]).claims
             rules.validate(claims)
-            found = (int(claims["tenant"]), int(claims["sub"]), int(claims["epoch"]), float(claims["exp"]))
-        except (JoseError, ValueError, KeyError, TypeError) as error:
+            expires = datetime.fromtimestamp(float(claims["exp"]), UTC)
+            found = _Verified(int(claims["tenant"]), int(claims["sub"]), int(claims["epoch"]), expires)
+        except (JoseError, ValueError, KeyError, TypeError, OverflowError) as error:
             raise Unauthenticated(NOT_VALID) from error
         if len(self._verified) >= MOST_CACHED:
             self._verified.pop(next(iter(self._verified)))

@@ -3,11 +3,12 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, quote
+
+import msgspec
 
 from regulars.access import Caller
 from regulars.errors import (
@@ -24,36 +25,49 @@ from regulars.wire import QUIRKS, Reading, encode
 
 JSON = b"application/json; charset=utf-8"
 PROBLEM = b"application/problem+json"
+STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 STRONG_VERSION = re.compile('"(0|[1-9][0-9]{0,17})"')
 
 
-@dataclass(slots=True)
-class Response:
+class Response(msgspec.Struct):
     """Status, body and headers; `Content-Type` and `Content-Length` are added."""
 
     status: int = 200
     body: bytes = b""
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    headers: list[tuple[bytes, bytes]] = []
     kind: bytes = JSON
 
+    def head(self, request_id: str) -> bytes:
+        """The status line and the headers, without the blank line at the end. Raises `ValueError` when one of them
+        would break its line: then the client would take a part of it for something else."""
+        head = f"{STATUS_LINES[self.status]}content-length: {len(self.body)}\r\nx-request-id: {request_id}\r\n".encode()
+        if self.body:
+            head += b"content-type: %b\r\n" % self.kind
+        for header in self.headers:
+            head += b"%b: %b\r\n" % header
+        if len(head.splitlines()) != 3 + bool(self.body) + len(self.headers):
+            raise ValueError(f"a header has a line break: {self.headers}")
+        return head
 
-@dataclass(slots=True)
-class Request:
+
+class Request(msgspec.Struct):
     """One call: who makes it, on what, with which body."""
 
     method: str
     path: str
     query: bytes
-    headers: Mapping[bytes, bytes]
+    headers: dict[bytes, bytes]
     client: str
-    request_id: str
+    body: bytes = b""
+    too_large: bool = False
+    """The body is over the limit and was dropped."""
+    request_id: str = ""
     parameter: str = ""
     tenant_id: int | None = None
     """The tenant that the host names, if it names one."""
-    body: bytes = b""
     caller: Caller | None = None
     quirks: bool = False
-    spelt: dict[str, str] = field(default_factory=dict)
+    spelt: dict[str, str] = {}
 
     def header(self, name: bytes) -> str:
         return self.headers.get(name, b"").decode("latin-1")

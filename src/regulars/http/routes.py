@@ -321,19 +321,37 @@ ROUTES: tuple[Route, ...] = (
 )
 # fmt: on
 ALIASES = {"/swagger": "/rest/swagger"}
-"""Where else a path is served: the prefix, and what it stands for."""
+"""Where else paths are served: their first part, and what it stands for."""
+
+
+PARAMETER, ROUTES_HERE = None, ""
 
 
 class Router:
     """Finds the route of a path, in any case, with or without a trailing slash, in one walk."""
 
     def __init__(self, routes: tuple[Route, ...]) -> None:
-        self.root: dict[str, Any] = {}
+        self.root: dict[Any, Any] = {}
+        """Each node by the part of the path that leads to it: as it is usually spelt, in lower case, PARAMETER for
+        any; ROUTES_HERE leads to the routes of the node."""
         for route in routes:
             node = self.root
-            for part in route.path.lower().strip("/").split("/"):
-                node = node.setdefault("{}" if part.startswith("{") else part, {})
-            node.setdefault("", {})[route.method] = route
+            for part in self.parts(route.path):
+                if part.startswith("{"):
+                    node = node.setdefault(PARAMETER, {})
+                else:
+                    node[part] = below = node.setdefault(part.lower(), {})
+                    node = below
+            node.setdefault(ROUTES_HERE, {})[route.method] = route
+        for path, target in ALIASES.items():
+            (name,) = self.parts(path)
+            node = self.root
+            for part in self.parts(target):
+                node = node[part]
+            self.root[name] = node
+
+    def parts(self, path: str) -> list[str]:
+        return [part for part in path.split("/") if part]
 
     def find(self, path: str) -> tuple[dict[str, Route], str]:
         """The routes at a path by method, and the path's parameter; no routes when there are none."""
@@ -341,10 +359,10 @@ class Router:
         for part in path.split("/"):
             if not part:
                 continue
-            below = node.get(part.lower())
+            below = node.get(part) or node.get(part.lower())
             if below is None:
-                below, parameter = node.get("{}"), part
+                below, parameter = node.get(PARAMETER), part
             if below is None:
                 return {}, ""
             node = below
-        return node.get("", {}), parameter
+        return node.get(ROUTES_HERE, {}), parameter
