@@ -18,7 +18,7 @@ from processes import rows
 
 from regulars import access, customers, sandbox, search
 from regulars.customers import Patch
-from regulars.errors import Conflict, NotFound, Refused, Unavailable
+from regulars.errors import Conflict, NotFound, Refused, Unauthenticated, Unavailable
 from regulars.fields import fields_of
 from regulars.record import REFERENCE, Change, Customer, Employee
 from regulars.search import Filter
@@ -216,6 +216,32 @@ def test_tenants_with_the_same_customer_ids_never_meet(tmp_path: Path) -> None:
             for tenant, word in ((1, "theirs"), (2, "mine")):
                 assert (await store.find(tenant, search.keyword(word), 10, 0)).total == 0
             assert (await store.find(2, [], 10, 0)).total == 5
+
+    run(work)
+
+
+def test_a_command_is_refused_once_its_token_is_revoked_here_or_elsewhere(tmp_path: Path) -> None:
+    """Even when it was taken before: what counts is the moment of its batch."""
+    caller = replace(ACTOR, epoch=0)
+
+    async def work() -> None:
+        async with opened(tmp_path / "a.db", 1) as store, opened(tmp_path / "a.db") as other:
+            await store.run(ACTOR, access.put_employee, "ann@example.com", {"name": "Ann"})
+            assert (await store.run(caller, customers.update, 1, patch(phone1="1"))).phone1 == "1"
+            disabled, late = await asyncio.gather(
+                store.run(ACTOR, access.put_employee, "ann@example.com", {"enabled": False}),
+                store.run(caller, customers.update, 1, patch(phone1="2")),
+                return_exceptions=True,
+            )
+            assert isinstance(disabled, Employee)
+            assert isinstance(late, Unauthenticated)
+            enabled = await other.run(ACTOR, access.put_employee, "ann@example.com", {"enabled": True})
+            again = replace(ACTOR, epoch=enabled.token_epoch)
+            assert (await store.run(again, customers.update, 1, patch(phone1="3"))).phone1 == "3"
+            await other.run(ACTOR, access.put_employee, "ann@example.com", {"password_hash": "new"})
+            with pytest.raises(Unauthenticated):
+                await store.run(again, customers.update, 1, patch(phone1="4"))
+            assert (await store.get(Customer, 1, 1)).phone1 == "3"
 
     run(work)
 

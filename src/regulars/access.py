@@ -35,7 +35,6 @@ ISSUER, AUDIENCE = "regulars", "regulars:api"
 LIFETIME = timedelta(minutes=60)
 LEAST_PASSWORD = 8
 WRONG_LOGIN = "Sorry, invalid username or password"
-NOT_VALID = "Not Valid Token"
 
 MOST_CACHED = 10_000
 MOST_HASHING = 2
@@ -52,7 +51,9 @@ class Caller:
     employee: Employee
 
     def actor(self, door: str, request_id: str) -> Actor:
-        return Actor(self.tenant_id, self.employee.id, self.employee.email, door, request_id)
+        """Who a command runs for. The token must still be good when it does."""
+        one = self.employee
+        return Actor(self.tenant_id, one.id, one.email, door, request_id, one.token_epoch)
 
     def require(self, permission: Permission) -> None:
         """Raise `Denied` unless the employee has the permission; a Client Admin has all."""
@@ -191,12 +192,12 @@ class Access:
         if known.book is not book:
             known.book, known.caller = book, self._employed(known, book)
         if known.caller is None or tenant_id not in (None, known.tenant_id):
-            raise Unauthenticated(NOT_VALID)
+            raise Unauthenticated
         return known.caller
 
     def _employed(self, known: _Verified, book: Book) -> Caller | None:
         employee = book.get(Employee, known.employee_id)
-        if employee is None or not employee.enabled or employee.token_epoch != known.epoch:
+        if employee is None or not employee.admits(known.epoch):
             return None
         return Caller(known.tenant_id, employee)
 
@@ -216,7 +217,7 @@ class Access:
             expires = datetime.fromtimestamp(float(claims["exp"]), UTC)
             found = _Verified(int(claims["tenant"]), int(claims["sub"]), int(claims["epoch"]), expires)
         except (JoseError, ValueError, KeyError, TypeError, OverflowError) as error:
-            raise Unauthenticated(NOT_VALID) from error
+            raise Unauthenticated from error
         if len(self._verified) >= MOST_CACHED:
             self._verified.pop(next(iter(self._verified)))
         self._verified[token] = found

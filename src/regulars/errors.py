@@ -27,6 +27,9 @@ class RegularsError(Exception):
 class Unauthenticated(RegularsError):
     code = "unauthenticated"
 
+    def __init__(self, message: str = "Not Valid Token") -> None:
+        super().__init__(message)
+
 
 class Denied(RegularsError):
     code = "denied"

@@ -422,6 +422,10 @@ class Employee(Record, frozen=True):
     can_delete: Annotated[bool, Field("May delete customers.", "Delete")] = True
     is_admin: Annotated[bool, Field("Client Admin: may do everything.", "ClientAdmin")] = False
 
+    def admits(self, epoch: int) -> bool:
+        """Whether a token of this epoch speaks for the employee."""
+        return self.enabled and self.token_epoch == epoch
+
 
 class Group(Record, frozen=True):
     """A group that customers can be members of."""

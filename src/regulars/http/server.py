@@ -11,7 +11,6 @@ from typing import Any
 import uvicorn
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from regulars.access import NOT_VALID
 from regulars.app import App
 from regulars.errors import RegularsError, TooMany, Unauthenticated
 from regulars.http.limits import RateLimit
@@ -175,7 +174,7 @@ class Server:
         kind, _, token = request.header(b"authorization").strip().partition(" ")
         token = token.strip()
         if not token or kind.lower() != "bearer":
-            raise Unauthenticated(NOT_VALID)
+            raise Unauthenticated
         return token
 
     def check_media_type(self, request: Request, *, form: bool) -> None:

@@ -14,9 +14,9 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 import msgspec
 
 from regulars import search
-from regulars.errors import NotFound, Refused, RegularsError, Unavailable
+from regulars.errors import NotFound, Refused, RegularsError, Unauthenticated, Unavailable
 from regulars.fields import Record, differing, fields_of
-from regulars.record import EPOCH, REFERENCE, Change, Customer
+from regulars.record import EPOCH, REFERENCE, Change, Customer, Employee
 from regulars.search import Filter
 
 log = logging.getLogger("regulars.store")
@@ -39,13 +39,15 @@ NEXT_CHANGE, TOTAL_CUSTOMERS = "changes", "customers.count"
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who does something: in which tenant, as whom, through which door, by which request."""
+    """Who does something: in which tenant, as whom, through which door, by which request, and of which epoch the token
+    is, if there is one."""
 
     tenant_id: int
     employee_id: int = 0
     employee: str = ""
     door: str = "api"
     request_id: str = ""
+    epoch: int | None = None
 
 
 class Missing(Exception):
@@ -356,11 +358,19 @@ class Batch:
             raise Missing
         return self.known_counters[key[0]].get(key[1], 0)
 
+    def admit(self, actor: Actor) -> None:
+        """Raise `Unauthenticated` when the actor's token was revoked after the command was taken."""
+        if actor.epoch is not None:
+            employee = self.find((Employee, actor.tenant_id, actor.employee_id))
+            if employee is None or not employee.admits(actor.epoch):
+                raise Unauthenticated
+
     def run(self, item: Item, now: datetime) -> None:
         """Run one command; what it did counts only when it returns."""
         tx = Tx(self, item.actor, now)
         item.error = item.result = None
         try:
+            self.admit(item.actor)
             result = item.command(tx, *item.args, **item.kwargs)
         except Missing:
             return
