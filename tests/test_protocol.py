@@ -582,3 +582,15 @@ def test_a_trusted_proxy_says_who_calls(
 
 def test_who_is_no_proxy_is_not_believed(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     assert callers(server, ["203.0.113.1"], monkeypatch) == ["127.0.0.1"]
+
+
+def test_the_log_names_the_client_behind_a_proxy_whatever_it_asks_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Settings(store=f"sqlite:///{tmp_path}/book.db", trusted_proxies="127.0.0.1")
+    server = Server(App(settings), access_log=True)
+    request = Request("GET", "/nothing", b"", {b"x-forwarded-for": b"203.0.113.4"}, "127.0.0.1")
+    with caplog.at_level("INFO", "regulars.access"):
+        asyncio.run(server.serve(request))
+    (record,) = caplog.records
+    assert (vars(record)["client"], vars(record)["status"]) == ("203.0.113.4", 404)

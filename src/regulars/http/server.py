@@ -111,10 +111,10 @@ class Server:
         )
 
     async def answer(self, request: Request, extra: list[Header]) -> Response:
-        route = self.route(request)
-        app = self.app
         if self._proxies and b"x-forwarded-for" in request.headers:
             await self.believe(request)
+        route = self.route(request)
+        app = self.app
         await app.store.refresh()
         label = self.label(request)
         if label:
@@ -192,7 +192,7 @@ class Server:
 
 
 def create() -> Server:
-    """The application of a process, from its settings in the environment; for `uvicorn --factory` and workers."""
+    """What a process of uvicorn serves, from the settings in the environment; `run` is how to start it."""
     chosen = load({})
     configure(chosen.log_format, chosen.log_level)
     Protocol.request_seconds = chosen.body_seconds
