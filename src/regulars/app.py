@@ -6,8 +6,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from regulars.access import Access
+from regulars.record import Customer
 from regulars.settings import BadSetting, Settings
-from regulars.store import Backend, Store
+from regulars.store import Backend, Book, Store
 from regulars.store import sqlite as sqlite_store
 
 Clock = Callable[[], datetime]
@@ -42,6 +43,8 @@ class App:
         self.settings = settings
         self.store = Store(backend(settings.store), clock)
         self.access = Access(self.store, timedelta(minutes=settings.token_minutes))
+        self.written: dict[tuple[int, int], tuple[Customer, Book, bytes]] = {}
+        """By tenant and id: customers that were read lately, and how they were answered."""
 
     async def open(self) -> "App":
         await self.store.open()
