@@ -1,6 +1,7 @@
 """Search terms get to their place whatever happens on the way; customers at hand are never outdated ones."""
 
 import asyncio
+import json
 import random
 import shutil
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from test_store import ACTOR, START, opened, patch, run
 from regulars import customers, sandbox, search
 from regulars.errors import Conflict
 from regulars.record import Customer
-from regulars.store import Store, Tx
+from regulars.store import Store, Tx, filing
 from regulars.store.sqlite import Sqlite
 
 CUSTOMERS = 40
@@ -25,7 +26,7 @@ POOL = list(sandbox.customers(1, 60, 11))
 @pytest.fixture
 def little(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweeps that begin early and go on in small steps."""
-    for name, value in (("sqlite.MOST_UNFILED", 300), ("sqlite.TURN_TERMS", 64), ("filing.PART", 50)):
+    for name, value in (("sqlite.MOST_UNFILED", 300), ("sqlite.TURN_TERMS", 64), ("filing.PART", 900)):
         monkeypatch.setattr(f"regulars.store.{name}", value)
 
 
@@ -98,7 +99,7 @@ def test_a_crash_within_a_sweep_costs_nothing_but_the_work(tmp_path: Path, littl
                 await some_updates(store, chance)
                 backend = store.backend
                 assert isinstance(backend, Sqlite)
-                if backend._sweep is not None and backend._sweep.done:
+                if backend._sweep is not None and backend._sweep.at > (0, 0):
                     found += 1
                     left = tmp_path / str(found)
                     left.mkdir()
@@ -109,6 +110,18 @@ def test_a_crash_within_a_sweep_costs_nothing_but_the_work(tmp_path: Path, littl
             await check(tmp_path / str(number) / "a.db")
 
     run(work)
+
+
+def test_a_sweep_is_cut_between_its_entries(monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = ['w","', '"', "\\", '\\"', '","w', "[", ",", "wü", "w😀"]
+    entries = [f"{1:010d}{text}{number:010d}{number % 2}" for number, text in enumerate(odd * 7)]
+    for size in (1, 20, 100, 100_000):
+        monkeypatch.setattr("regulars.store.filing.PART", size)
+        for text in (msgspec.json.encode(entries).decode(), json.dumps(entries, separators=(",", ":"))):
+            parts = [(json.loads(part), count) for part, count in filing.cut(text)]
+            assert [one for part, _ in parts for one in part] == entries
+            assert all(len(part) == count for part, count in parts)
+    assert filing.cut("[]") == []
 
 
 def test_many_new_customers_are_filed_with_their_own_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,26 +8,23 @@ nothing but the work.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import apsw
 import msgspec
 
 from regulars.store import Plan
 
-PART = 1_000
-"""How many terms of a sweep one text holds."""
+PART = 64 << 10
+"""How long the texts are, about, that the entries of a sweep are kept in."""
 
 LOG = "INSERT INTO term_log (entries) VALUES (?)"
 LATEST = (
     "SELECT substr(j.value, 1, length(j.value) - 1) AS term_key, max(l.id), substr(j.value, -1) AS came"
     " FROM term_log AS l, json_each(l.entries) AS j GROUP BY 1"
 )
-SORTED = (
-    "SELECT json_group_array(entry), count(*) FROM"
-    f" (SELECT term_key || came AS entry, (row_number() OVER (ORDER BY term_key) - 1) / ? AS part FROM ({LATEST}))"
-    " GROUP BY part ORDER BY part"
-)
+SORTED = f"SELECT json_group_array(term_key || came) FROM ({LATEST})"
+BETWEEN = '","'
+"""Stands in that list between two entries and nowhere else: each of them begins and ends with a digit."""
 KEY = (
     "CAST(substr(value, 1, 10) AS INTEGER), substr(value, 11, length(value) - 21),"
     " CAST(substr(value, -11, 10) AS INTEGER)"
@@ -46,9 +43,14 @@ SOME = "json_each(?) WHERE key >= ? AND key < ? AND"
 _encode = msgspec.json.encode
 
 
+Position = tuple[int, int]
+"""A part of a sweep, and an entry of that part."""
+
+
 @dataclass(slots=True)
 class Sweep:
-    """All that the log held at one moment, sorted: JSON lists of `PART` entries, of which `done` are filed.
+    """All that the log held at one moment, sorted, in parts: JSON lists of entries, and how many each has. From `at` on
+    they are still to be filed.
 
     `last` is the newest row of the log in it. `turn` counts how often somebody began to file; when another did since,
     what this sweep still holds may be outdated.
@@ -56,9 +58,12 @@ class Sweep:
 
     turn: int
     last: int
-    parts: list[str]
-    count: int
-    done: int = 0
+    parts: list[tuple[str, int]]
+    at: Position = (0, 0)
+
+    @property
+    def done(self) -> bool:
+        return self.at[0] == len(self.parts)
 
 
 class Outdated(Exception):
@@ -89,32 +94,44 @@ def sweep(connection: apsw.Connection) -> Sweep:
     """Read the log; the last word on a term wins. Writes nothing."""
     with connection:
         last = connection.execute("SELECT max(id) FROM term_log").get
-        parts: list[tuple[Any, ...]] = connection.execute(SORTED, (PART,)).fetchall()
-        found = Sweep(turn(connection), last or 0, [text for text, _ in parts], sum(count for _, count in parts))
+        found = Sweep(turn(connection), last or 0, cut(connection.execute(SORTED).get))
     return found
+
+
+def cut(text: str) -> list[tuple[str, int]]:
+    """A JSON list of entries as several, each with the number of its entries."""
+    parts, start, end = [], 1, len(text) - 1
+    while start < end:
+        stop = text.find(BETWEEN, start + PART) + 1 or end
+        part = text[start:stop]
+        parts.append((f"[{part}]", part.count(BETWEEN) + 1))
+        start = stop + 1
+    return parts
 
 
 def turn(connection: apsw.Connection) -> int:
     return connection.execute("SELECT value FROM counters WHERE tenant_id = 0 AND name = 'filing'").get or 0
 
 
-def file(connection: apsw.Connection, swept: Sweep, most: int) -> int:
-    """File so many entries of a sweep, or all that are left, within a transaction; returns how many. Once that is
-    committed, add it to `done`. Raises `Outdated` when the sweep is of no use any more."""
-    if turn(connection) != swept.turn + bool(swept.done):
+def file(connection: apsw.Connection, swept: Sweep, most: int) -> Position:
+    """File so many entries of a sweep, or all that are left, within a transaction. When that is committed, the sweep is
+    `at` the position that is returned. Raises `Outdated` when it is of no use any more."""
+    part, low = swept.at
+    begun = swept.at > (0, 0)
+    if turn(connection) != swept.turn + begun:
         raise Outdated
-    if not swept.done:
+    if not begun:
         connection.execute(TURN)
-    start, end = swept.done, min(swept.done + most, swept.count)
-    while start < end:
-        number, low = divmod(start, PART)
-        high = min(low + end - start, PART)
-        for statement in (REMOVE, INSERT):
-            connection.execute(statement % SOME, (swept.parts[number], low, high))
-        start += high - low
-    if end == swept.count:
+    while most > 0 and part < len(swept.parts):
+        text, count = swept.parts[part]
+        high = min(low + most, count)
+        connection.execute(REMOVE % SOME, (text, low, high))
+        connection.execute(INSERT % SOME, (text, low, high))
+        most -= high - low
+        part, low = (part, high) if high < count else (part + 1, 0)
+    if part == len(swept.parts):
         connection.execute("DELETE FROM term_log WHERE id <= ?", (swept.last,))
-    return end - swept.done
+    return part, low
 
 
 def file_all(connection: apsw.Connection) -> None:

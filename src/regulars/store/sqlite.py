@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import mmap
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -30,8 +31,9 @@ R = TypeVar("R", bound=Record)
 
 READERS = 3
 BUSY_SECONDS = 10.0
-LONE_COMMIT_SECONDS = 0.001
-"""A disk that flushes faster than this may flush a lone command within the event loop."""
+SHORT_COMMIT_SECONDS, TRY_SHORT = 0.002, 64
+"""Commits that take no longer are made within the event loop: a thread would wait longer than that for the interpreter.
+On a slow disk every so many commits try again."""
 MAPPED_BYTES = 8 << 30
 CACHE_KIB = 16 << 10
 CHECKPOINT_PAGES = 4_000
@@ -59,8 +61,8 @@ LOGGED = "SELECT 1 FROM term_log LIMIT 1"
 
 _json = msgspec.json.encode
 
-Filed = tuple[filing.Sweep, int] | None
-"""The sweep that a transaction files from, and how many of its terms; when it is committed, they are done."""
+Filed = tuple[filing.Sweep, filing.Position] | None
+"""The sweep that a transaction files from, and where it is when that is committed."""
 
 
 class Schema(Exception):
@@ -151,18 +153,19 @@ class Sqlite:
         self._turn = asyncio.Lock()
         self._in_batch = False
         self._shared: mmap.mmap | None = None
-        self._seen = b""
+        self._seen = self._read_seen = b""
         self._at_hand: dict[tuple[int, int], Customer] = {}
         self._unfiled = 0
         self._sweep: filing.Sweep | None = None
         self._quiet: asyncio.TimerHandle | None = None
         self._checkpoints: apsw.Connection | None = None
-        self._wal_pages = self._moved_pages = 0
+        self._moved_pages = 0
         self._commit_seconds = 0.0
+        self._commits_made = 0
         self._filing: asyncio.Future[None] | None = None
         self._sweeping: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Future[None]] = set()
-        self._version = self._read_version = -1
+        self._version = -1
         self._foreign = True
         self._revision = 0
 
@@ -271,7 +274,6 @@ class Sqlite:
         """The connection that writes; opened again after it broke."""
         if self._write is None:
             self._write = connect(self.path, write=True)
-            self._write.set_wal_hook(self._note_wal)
             self._version = -1
         return self._write
 
@@ -342,11 +344,11 @@ class Sqlite:
             connection.executemany(statements.PUT_COUNTER, counters)
         terms = filing.entries(plan)
         new = len(terms) > MANY_NEW and Customer not in plan.updates
-        lone = len(plan.inserts.get(Change, ())) == 1
-        if lone and self._commit_seconds < LONE_COMMIT_SECONDS:
-            self._commit(connection, terms, new)  # nobody else is here, and two changes of thread cost more
-        else:
+        if new or (self._commit_seconds > SHORT_COMMIT_SECONDS and self._commits_made % TRY_SHORT):
             await self._in(self._writer, self._commit, connection, terms, new)
+        else:
+            self._commit(connection, terms, new)
+        self._commits_made += 1
         self._keep(plan.updates.get(Customer, ()))
         self._keep(plan.inserts.get(Customer, ()))
         self._end_batch()
@@ -355,13 +357,13 @@ class Sqlite:
         self._checkpoint_soon()
 
     def _commit(self, connection: apsw.Connection, terms: list[str], new: bool) -> None:
-        started = time.monotonic()
         if terms:
             (filing.file_new if new else filing.log)(connection, terms)
         filed = self._file_some(connection, FILED_WITH_EACH * len(terms))
+        started = time.perf_counter()
         connection.execute("COMMIT")
+        self._commit_seconds = time.perf_counter() - started
         self._committed(filed)
-        self._commit_seconds = time.monotonic() - started
         if self._wal_pages > RESTART_PAGES and self._wal_pages - self._moved_pages < FEW_PAGES:
             self._checkpoint(connection)  # the batch is on disk by now, whatever happens here
 
@@ -423,7 +425,7 @@ class Sqlite:
     async def _make_sweep(self) -> None:
         self._unfiled = 0
         found = await self._in(self._readers, lambda: filing.sweep(self._reader()))
-        self._sweep = found if found.count else None
+        self._sweep = None if found.done else found
 
     @database
     async def _file_turn(self) -> None:
@@ -460,9 +462,9 @@ class Sqlite:
 
     def _committed(self, filed: Filed) -> None:
         if filed:
-            sweep, count = filed
-            sweep.done += count
-            if sweep.done == sweep.count and self._sweep is sweep:
+            sweep, at = filed
+            sweep.at = at
+            if sweep.done and self._sweep is sweep:
                 self._sweep = None
 
     def _background(self, work: Coroutine[Any, Any, object]) -> None:
@@ -476,9 +478,10 @@ class Sqlite:
 
     # ---- checkpoints, off the hot path
 
-    def _note_wal(self, connection: apsw.Connection, database: str, pages: int) -> int:
-        self._wal_pages = pages
-        return apsw.SQLITE_OK
+    @property
+    def _wal_pages(self) -> int:
+        """How many pages are in the write-ahead log."""
+        return int.from_bytes(self._commits()[16:20], sys.byteorder)
 
     def _checkpoint_soon(self) -> None:
         if self._wal_pages < self._moved_pages:
@@ -514,11 +517,9 @@ class Sqlite:
 
     @database
     async def revision(self) -> int:
-        if not self._known():
-            version = self._reading.execute(DATA_VERSION).get
-            if version != self._read_version:
-                self._read_version = version
-                self._revision = self._reading.execute(REVISION).get or 0
+        if not self._known() and (seen := self._commits()) != self._read_seen:
+            self._revision = self._reading.execute(REVISION).get or 0
+            self._read_seen = seen
         return self._revision
 
     @database
