@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import mmap
-import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -22,6 +20,7 @@ from regulars.record import REFERENCE, Change, Customer
 from regulars.search import Filter
 from regulars.store import NEXT_CHANGE, Clash, Page, Plan, TermKey, filing, statements
 from regulars.store.migrations import migrations
+from regulars.store.wal import Wal
 
 log = logging.getLogger("regulars.store")
 
@@ -36,11 +35,6 @@ SHORT_COMMIT_SECONDS, TRY_SHORT = 0.002, 64
 On a slow disk every so many commits try again."""
 MAPPED_BYTES = 8 << 30
 CACHE_KIB = 16 << 10
-CHECKPOINT_PAGES = 4_000
-"""Pages that gather in the write-ahead log before a thread moves them to the file."""
-RESTART_PAGES, FEW_PAGES = 16_000, 500
-"""From how many pages on the log is to start anew. The writer does that, once few pages are left to be moved; the
-thread follows it closely until then."""
 
 QUIET_SECONDS = 0.2
 MOST_UNFILED = 100_000
@@ -54,7 +48,6 @@ MANY_NEW = 10_000
 MOST_AT_HAND = 10_000
 """How many customers are kept in memory, 3 kB each."""
 
-WAL_INDEX_HEAD = 48
 DATA_VERSION = "PRAGMA data_version"
 REVISION = "SELECT value FROM counters WHERE tenant_id = 0 AND name = 'revision'"
 LOGGED = "SELECT 1 FROM term_log LIMIT 1"
@@ -148,18 +141,14 @@ class Sqlite:
         self._connections: list[apsw.Connection] = []
         self._writer = ThreadPoolExecutor(1, "store-writer")
         self._readers = ThreadPoolExecutor(READERS, "store-reader")
-        self._checkpointer = ThreadPoolExecutor(1, "store-checkpoint")
-        self._checkpointing: asyncio.Future[None] | None = None
         self._turn = asyncio.Lock()
         self._in_batch = False
-        self._shared: mmap.mmap | None = None
+        self._wal: Wal | None = None
         self._seen = self._read_seen = b""
         self._at_hand: dict[tuple[int, int], Customer] = {}
         self._unfiled = 0
         self._sweep: filing.Sweep | None = None
         self._quiet: asyncio.TimerHandle | None = None
-        self._checkpoints: apsw.Connection | None = None
-        self._moved_pages = 0
         self._commit_seconds = 0.0
         self._commits_made = 0
         self._filing: asyncio.Future[None] | None = None
@@ -177,8 +166,7 @@ class Sqlite:
         try:
             self._read = connect(self.path)
             version = self._read.pragma("user_version")
-            with Path(self._read.filename_wal.removesuffix("wal") + "shm").open("rb") as index:
-                self._shared = mmap.mmap(index.fileno(), WAL_INDEX_HEAD, access=mmap.ACCESS_READ)
+            self._wal = Wal(self._read, partial(connect, self.path, write=True))
         except (apsw.Error, OSError) as error:
             raise Schema(f"{self.path} cannot be opened as a store: {error}") from error
         known = len(migrations("sqlite"))
@@ -197,11 +185,11 @@ class Sqlite:
             self._background(self._all_filed())
         for task in list(self._tasks):
             await task
-        for pool in (self._writer, self._readers, self._checkpointer):
+        for pool in (self._writer, self._readers):
             pool.shutdown(wait=True)
-        if self._shared is not None:
-            self._shared.close()
-        for connection in (self._write, self._read, self._checkpoints, *self._connections):
+        if self._wal is not None:
+            self._wal.close()
+        for connection in (self._write, self._read, *self._connections):
             if connection is not None:
                 connection.close()
 
@@ -233,7 +221,7 @@ class Sqlite:
 
     def _look(self, connection: apsw.Connection) -> None:
         """Forget what is in memory when somebody else committed since the last look."""
-        seen = self._commits()
+        seen = self.wal.head()
         version = connection.execute(DATA_VERSION).get
         self._seen = seen
         if version != self._version:
@@ -244,17 +232,16 @@ class Sqlite:
 
     def _known(self) -> bool:
         """Whether what is in memory is, this instant, what the file holds."""
-        if self._commits() != self._seen:
+        if self.wal.head() != self._seen:
             if self._turn.locked():  # the connection may be at work in a thread
                 return False
             self._look(self._writing)
         return True
 
-    def _commits(self) -> bytes:
-        """What differs after each commit, whoever commits: the head of the index that all connections share
-        (sqlite.org/walformat.html). To look at it costs a tenth of the pragma that says whose commit it was."""
-        assert self._shared is not None
-        return self._shared[:WAL_INDEX_HEAD]
+    @property
+    def wal(self) -> Wal:
+        assert self._wal is not None
+        return self._wal
 
     @staticmethod
     def _begin_patiently(connection: apsw.Connection) -> None:
@@ -354,7 +341,7 @@ class Sqlite:
         self._end_batch()
         if terms and not new:
             self._file_later(len(terms))
-        self._checkpoint_soon()
+        self.wal.move_soon()
 
     def _commit(self, connection: apsw.Connection, terms: list[str], new: bool) -> None:
         if terms:
@@ -364,8 +351,7 @@ class Sqlite:
         connection.execute("COMMIT")
         self._commit_seconds = time.perf_counter() - started
         self._committed(filed)
-        if self._wal_pages > RESTART_PAGES and self._wal_pages - self._moved_pages < FEW_PAGES:
-            self._checkpoint(connection)  # the batch is on disk by now, whatever happens here
+        self.wal.begin_anew(connection)
 
     async def rollback(self) -> None:
         connection = self._write
@@ -434,7 +420,7 @@ class Sqlite:
             await self._start_sweep()
         async with self._turn:
             await self._in(self._writer, self._file_alone)
-        self._checkpoint_soon()
+        self.wal.move_soon()
 
     def _file_alone(self) -> None:
         """A transaction that only files."""
@@ -476,38 +462,6 @@ class Sqlite:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    # ---- checkpoints, off the hot path
-
-    @property
-    def _wal_pages(self) -> int:
-        """How many pages are in the write-ahead log."""
-        return int.from_bytes(self._commits()[16:20], sys.byteorder)
-
-    def _checkpoint_soon(self) -> None:
-        if self._wal_pages < self._moved_pages:
-            self._moved_pages = 0  # the log began anew
-        left = self._wal_pages - self._moved_pages
-        due = left > (FEW_PAGES if self._wal_pages > RESTART_PAGES else CHECKPOINT_PAGES)
-        if due and (self._checkpointing is None or self._checkpointing.done()):
-            loop = asyncio.get_running_loop()
-            self._checkpointing = loop.run_in_executor(self._checkpointer, self._checkpoint_apart)
-
-    def _checkpoint_apart(self) -> None:
-        try:
-            if self._checkpoints is None:
-                self._checkpoints = connect(self.path, write=True)
-        except apsw.Error as error:
-            log.warning("checkpoint put off: %s", error)
-        else:
-            self._checkpoint(self._checkpoints)
-
-    def _checkpoint(self, connection: apsw.Connection) -> None:
-        try:
-            _, moved = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-            self._moved_pages = max(moved, 0)
-        except apsw.Error as error:
-            log.warning("checkpoint put off: %s", error)
-
     # ---- reads
 
     @property
@@ -517,7 +471,7 @@ class Sqlite:
 
     @database
     async def revision(self) -> int:
-        if not self._known() and (seen := self._commits()) != self._read_seen:
+        if not self._known() and (seen := self.wal.head()) != self._read_seen:
             self._revision = self._reading.execute(REVISION).get or 0
             self._read_seen = seen
         return self._revision
