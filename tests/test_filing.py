@@ -26,7 +26,7 @@ POOL = list(sandbox.customers(1, 60, 11))
 @pytest.fixture
 def little(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweeps that begin early and go on in small steps."""
-    for name, value in (("sqlite.MOST_UNFILED", 300), ("sqlite.TURN_TERMS", 64), ("filing.PART", 900)):
+    for name, value in (("sqlite.MOST_UNFILED", 300), ("filing.STEP", 64), ("filing.PART", 900)):
         monkeypatch.setattr(f"regulars.store.{name}", value)
 
 

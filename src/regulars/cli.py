@@ -33,7 +33,7 @@ T = TypeVar("T")
 console = Console(stderr=True, soft_wrap=True)
 output = Console()
 
-LEAST_CHUNK, MOST_CHUNK = 500, 10_000
+LEAST_CHUNK, MOST_CHUNK = 500, 40_000
 DEMO_USER, DEMO_PASSWORD = "demo@example.com", "demo-regulars"
 DEMO_TENANT = "demo"
 
@@ -188,7 +188,7 @@ async def fill(chosen: Settings, tenant: str | None, count: int, seed: int) -> N
         with progress() as bar:
             task = bar.add_task("customers", total=count)
             people = sandbox.customers(actor.tenant_id, count, seed)
-            size = min(max(count // 20, LEAST_CHUNK), MOST_CHUNK)
+            size = min(max(count // 10, LEAST_CHUNK), MOST_CHUNK)
             chunk = list(islice(people, size))
             while chunk:
                 loaded = asyncio.ensure_future(app.store.run(actor, customers.load, chunk))

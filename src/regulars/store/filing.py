@@ -6,6 +6,7 @@ commit. Until a sweep is through, the log keeps all of it: a crash, or another p
 nothing but the work.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,8 +15,10 @@ import msgspec
 
 from regulars.store import Plan
 
-PART = 64 << 10
+PART = 16 << 10
 """How long the texts are, about, that the entries of a sweep are kept in."""
+STEP = 200
+"""How many entries are filed before the clock is looked at."""
 
 LOG = "INSERT INTO term_log (entries) VALUES (?)"
 LATEST = (
@@ -113,18 +116,20 @@ def turn(connection: apsw.Connection) -> int:
     return connection.execute("SELECT value FROM counters WHERE tenant_id = 0 AND name = 'filing'").get or 0
 
 
-def file(connection: apsw.Connection, swept: Sweep, most: int) -> Position:
-    """File so many entries of a sweep, or all that are left, within a transaction. When that is committed, the sweep is
-    `at` the position that is returned. Raises `Outdated` when it is of no use any more."""
+def file(connection: apsw.Connection, swept: Sweep, most: int, seconds: float) -> Position:
+    """File so many entries of a sweep, or all that are left, but hardly longer than `seconds`, within a transaction.
+    When that is committed, the sweep is `at` the position that is returned. Raises `Outdated` when it is of no use any
+    more."""
+    end = time.perf_counter() + seconds
     part, low = swept.at
     begun = swept.at > (0, 0)
     if turn(connection) != swept.turn + begun:
         raise Outdated
     if not begun:
         connection.execute(TURN)
-    while most > 0 and part < len(swept.parts):
+    while most > 0 and part < len(swept.parts) and time.perf_counter() < end:
         text, count = swept.parts[part]
-        high = min(low + most, count)
+        high = min(low + most, low + STEP, count)
         connection.execute(REMOVE % SOME, (text, low, high))
         connection.execute(INSERT % SOME, (text, low, high))
         most -= high - low

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -38,11 +39,12 @@ CACHE_KIB = 16 << 10
 
 QUIET_SECONDS = 0.2
 MOST_UNFILED = 100_000
-"""How many terms may gather in the log before they are filed, a few with each batch."""
+"""How many terms may gather in the log before they are filed, a few with each batch; in a large file, as many as it has
+pages: the more are filed together, the more of them share a page."""
 FILED_WITH_EACH = 2
 """How many terms are filed for each one that is logged, while many wait."""
-TURN_TERMS = 2_000
-"""How many are filed at once when it is quiet or a search waits; batches wait for that."""
+FILING_SECONDS, TURN_SECONDS = 0.004, 0.010
+"""How long a batch files at most, and how long the batches wait for a turn of filing, when a search waits for that."""
 MANY_NEW = 10_000
 """So many terms of new customers in one batch are worth being filed at once."""
 MOST_AT_HAND = 10_000
@@ -346,7 +348,7 @@ class Sqlite:
     def _commit(self, connection: apsw.Connection, terms: list[str], new: bool) -> None:
         if terms:
             (filing.file_new if new else filing.log)(connection, terms)
-        filed = self._file_some(connection, FILED_WITH_EACH * len(terms))
+        filed = self._file_some(connection, FILED_WITH_EACH * len(terms), FILING_SECONDS)
         started = time.perf_counter()
         connection.execute("COMMIT")
         self._commit_seconds = time.perf_counter() - started
@@ -376,7 +378,7 @@ class Sqlite:
         self._unfiled += count
         if self._quiet is not None:
             self._quiet.cancel()
-        if self._unfiled < MOST_UNFILED or self._sweep:
+        if self._unfiled < max(MOST_UNFILED, self.wal.file_pages) or self._sweep:
             self._quiet = asyncio.get_running_loop().call_later(QUIET_SECONDS, self._file_if_quiet)
         else:
             self._background(self._start_sweep())
@@ -427,7 +429,7 @@ class Sqlite:
         connection = self._writing
         self._begin_patiently(connection)
         try:
-            filed = self._file_some(connection, TURN_TERMS)
+            filed = self._file_some(connection, sys.maxsize, TURN_SECONDS)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
@@ -435,13 +437,13 @@ class Sqlite:
             raise
         self._committed(filed)
 
-    def _file_some(self, connection: apsw.Connection, count: int) -> Filed:
+    def _file_some(self, connection: apsw.Connection, count: int, seconds: float) -> Filed:
         """File about so many terms of the sweep, if there is one, within a transaction."""
         sweep = self._sweep
         if sweep is None or not count:
             return None
         try:
-            return sweep, filing.file(connection, sweep, count)
+            return sweep, filing.file(connection, sweep, count, seconds)
         except filing.Outdated:
             self._sweep = None
             return None

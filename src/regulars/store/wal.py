@@ -16,7 +16,7 @@ import apsw
 log = logging.getLogger("regulars.store")
 
 HEAD = 48
-PAGES = slice(16, 20)
+PAGES, FILE_PAGES = slice(16, 20), slice(20, 24)
 CHECKPOINT_PAGES = 4_000
 """Pages that gather in the log before a thread moves them to the file."""
 RESTART_PAGES, FEW_PAGES = 16_000, 500
@@ -49,7 +49,13 @@ class Wal:
 
     @property
     def pages(self) -> int:
+        """How many pages are in the log."""
         return int.from_bytes(self._index[PAGES], sys.byteorder)
+
+    @property
+    def file_pages(self) -> int:
+        """How many pages the file has, or will have when the log is in it."""
+        return int.from_bytes(self._index[FILE_PAGES], sys.byteorder)
 
     def begin_anew(self, writer: apsw.Connection) -> None:
         """After a commit, with the writer's own connection: move the last pages of a long log, so that the next commit
