@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import secrets
+import sys
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -33,6 +34,8 @@ JSON_TYPES = ("application/json", "text/json")
 FORM_TYPE = "application/x-www-form-urlencoded"
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,100}")
 MOST_HOSTS = 1000
+SWITCH_SECONDS = 0.0005
+"""How long a thread that reads a list waits for the interpreter after each row, while the loop is busy."""
 
 
 async def nothing(*_: Any) -> Any:
@@ -195,6 +198,7 @@ def create() -> Server:
     """What a process of uvicorn serves, from the settings in the environment; `run` is how to start it."""
     chosen = load({})
     configure(chosen.log_format, chosen.log_level)
+    sys.setswitchinterval(SWITCH_SECONDS)
     Protocol.request_seconds = chosen.body_seconds
     Protocol.request_bytes = max(Protocol.request_bytes, 2 * chosen.body_limit)
     return Server(App(chosen), access_log=chosen.access_log)

@@ -9,6 +9,7 @@ nothing but the work.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import apsw
 import msgspec
@@ -25,7 +26,10 @@ LATEST = (
     "SELECT substr(j.value, 1, length(j.value) - 1) AS term_key, max(l.id), substr(j.value, -1) AS came"
     " FROM term_log AS l, json_each(l.entries) AS j GROUP BY 1"
 )
-SORTED = f"SELECT json_group_array(term_key || came) FROM ({LATEST})"
+TURN_NOW = "SELECT coalesce(max(value), 0) FROM counters WHERE tenant_id = 0 AND name = 'filing'"
+SWEEP = (
+    f"SELECT (SELECT max(id) FROM term_log), ({TURN_NOW}), (SELECT json_group_array(term_key || came) FROM ({LATEST}))"
+)
 BETWEEN = '","'
 """Stands in that list between two entries and nowhere else: each of them begins and ends with a digit."""
 KEY = (
@@ -95,10 +99,9 @@ def file_new(connection: apsw.Connection, terms: Sequence[str]) -> None:
 
 def sweep(connection: apsw.Connection) -> Sweep:
     """Read the log; the last word on a term wins. Writes nothing."""
-    with connection:
-        last = connection.execute("SELECT max(id) FROM term_log").get
-        found = Sweep(turn(connection), last or 0, cut(connection.execute(SORTED).get))
-    return found
+    row: tuple[Any, ...] = connection.execute(SWEEP).fetchall()[0]
+    last, turn, text = row
+    return Sweep(turn, last or 0, cut(text))
 
 
 def cut(text: str) -> list[tuple[str, int]]:
@@ -112,10 +115,6 @@ def cut(text: str) -> list[tuple[str, int]]:
     return parts
 
 
-def turn(connection: apsw.Connection) -> int:
-    return connection.execute("SELECT value FROM counters WHERE tenant_id = 0 AND name = 'filing'").get or 0
-
-
 def file(connection: apsw.Connection, swept: Sweep, most: int, seconds: float) -> Position:
     """File so many entries of a sweep, or all that are left, but hardly longer than `seconds`, within a transaction.
     When that is committed, the sweep is `at` the position that is returned. Raises `Outdated` when it is of no use any
@@ -123,7 +122,7 @@ def file(connection: apsw.Connection, swept: Sweep, most: int, seconds: float) -
     end = time.perf_counter() + seconds
     part, low = swept.at
     begun = swept.at > (0, 0)
-    if turn(connection) != swept.turn + begun:
+    if connection.execute(TURN_NOW).get != swept.turn + begun:
         raise Outdated
     if not begun:
         connection.execute(TURN)

@@ -43,8 +43,8 @@ MOST_UNFILED = 100_000
 pages: the more are filed together, the more of them share a page."""
 FILED_WITH_EACH = 2
 """How many terms are filed for each one that is logged, while many wait."""
-FILING_SECONDS, TURN_SECONDS = 0.004, 0.010
-"""How long a batch files at most, and how long the batches wait for a turn of filing, when a search waits for that."""
+FILING_SECONDS = 0.004
+"""How long a batch files at most, and how long batches wait for a turn of filing, when a search waits for that."""
 MANY_NEW = 10_000
 """So many terms of new customers in one batch are worth being filed at once."""
 MOST_AT_HAND = 10_000
@@ -55,9 +55,7 @@ REVISION = "SELECT value FROM counters WHERE tenant_id = 0 AND name = 'revision'
 LOGGED = "SELECT 1 FROM term_log LIMIT 1"
 
 _json = msgspec.json.encode
-
-Filed = tuple[filing.Sweep, filing.Position] | None
-"""The sweep that a transaction files from, and where it is when that is committed."""
+_rows = msgspec.json.Decoder(list[tuple[Any, ...]]).decode
 
 
 class Schema(Exception):
@@ -152,7 +150,7 @@ class Sqlite:
         self._sweep: filing.Sweep | None = None
         self._quiet: asyncio.TimerHandle | None = None
         self._commit_seconds = 0.0
-        self._commits_made = 0
+        self._commits = 0
         self._filing: asyncio.Future[None] | None = None
         self._sweeping: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Future[None]] = set()
@@ -210,6 +208,12 @@ class Sqlite:
 
     @database
     async def begin(self) -> bool:
+        await self._begin()
+        foreign, self._foreign = self._foreign, False
+        return foreign
+
+    async def _begin(self) -> None:
+        """Wait for one's turn, and take the write lock."""
         await self._turn.acquire()
         self._in_batch = True
         connection = self._writing
@@ -218,8 +222,6 @@ class Sqlite:
         except apsw.BusyError:
             await self._in(self._writer, self._begin_patiently, connection)
         self._look(connection)
-        foreign, self._foreign = self._foreign, False
-        return foreign
 
     def _look(self, connection: apsw.Connection) -> None:
         """Forget what is in memory when somebody else committed since the last look."""
@@ -333,11 +335,7 @@ class Sqlite:
             connection.executemany(statements.PUT_COUNTER, counters)
         terms = filing.entries(plan)
         new = len(terms) > MANY_NEW and Customer not in plan.updates
-        if new or (self._commit_seconds > SHORT_COMMIT_SECONDS and self._commits_made % TRY_SHORT):
-            await self._in(self._writer, self._commit, connection, terms, new)
-        else:
-            self._commit(connection, terms, new)
-        self._commits_made += 1
+        await self._commit(terms, new, FILED_WITH_EACH * len(terms))
         self._keep(plan.updates.get(Customer, ()))
         self._keep(plan.inserts.get(Customer, ()))
         self._end_batch()
@@ -345,14 +343,32 @@ class Sqlite:
             self._file_later(len(terms))
         self.wal.move_soon()
 
-    def _commit(self, connection: apsw.Connection, terms: list[str], new: bool) -> None:
+    async def _commit(self, terms: list[str], new: bool, most: int) -> None:
+        """Log or file these terms, file `most` older ones, and commit."""
+        slow = self._commit_seconds > SHORT_COMMIT_SECONDS and self._commits % TRY_SHORT
+        self._commits += 1
+        if new or slow:
+            await self._in(self._writer, self._flush, terms, new, most)
+        else:
+            self._flush(terms, new, most)
+
+    def _flush(self, terms: list[str], new: bool, most: int) -> None:
+        connection = self._writing
         if terms:
             (filing.file_new if new else filing.log)(connection, terms)
-        filed = self._file_some(connection, FILED_WITH_EACH * len(terms), FILING_SECONDS)
+        sweep, at = self._sweep, None
+        if sweep is not None and most:
+            try:
+                at = filing.file(connection, sweep, most, FILING_SECONDS)
+            except filing.Outdated:
+                self._sweep = None
         started = time.perf_counter()
         connection.execute("COMMIT")
         self._commit_seconds = time.perf_counter() - started
-        self._committed(filed)
+        if sweep is not None and at is not None:
+            sweep.at = at
+            if sweep.done and self._sweep is sweep:
+                self._sweep = None
         self.wal.begin_anew(connection)
 
     async def rollback(self) -> None:
@@ -420,40 +436,14 @@ class Sqlite:
         """File some of what is logged, between two batches."""
         if self._sweep is None:
             await self._start_sweep()
-        async with self._turn:
-            await self._in(self._writer, self._file_alone)
-        self.wal.move_soon()
-
-    def _file_alone(self) -> None:
-        """A transaction that only files."""
-        connection = self._writing
-        self._begin_patiently(connection)
         try:
-            filed = self._file_some(connection, sys.maxsize, TURN_SECONDS)
-            connection.execute("COMMIT")
+            await self._begin()
+            await self._commit([], new=False, most=sys.maxsize)
         except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            await self.rollback()
             raise
-        self._committed(filed)
-
-    def _file_some(self, connection: apsw.Connection, count: int, seconds: float) -> Filed:
-        """File about so many terms of the sweep, if there is one, within a transaction."""
-        sweep = self._sweep
-        if sweep is None or not count:
-            return None
-        try:
-            return sweep, filing.file(connection, sweep, count, seconds)
-        except filing.Outdated:
-            self._sweep = None
-            return None
-
-    def _committed(self, filed: Filed) -> None:
-        if filed:
-            sweep, at = filed
-            sweep.at = at
-            if sweep.done and self._sweep is sweep:
-                self._sweep = None
+        self._end_batch()
+        self.wal.move_soon()
 
     def _background(self, work: Coroutine[Any, Any, object]) -> None:
         async def quietly() -> None:
@@ -539,13 +529,15 @@ class Sqlite:
                 ids = "SELECT id FROM customers WHERE tenant_id = ? ORDER BY id DESC LIMIT ? OFFSET ?"
             if offset >= total:
                 return Page([], total)
-            rows = fetch(
-                connection,
-                f"SELECT {', '.join(names)} FROM customers WHERE tenant_id = ? AND id IN ({ids}) ORDER BY id DESC",
+            # as one row: a thread may wait for the interpreter after each
+            listed = ", ".join(names)
+            rows = connection.execute(
+                f"SELECT json_group_array(json_array({listed})) FROM (SELECT {listed} FROM customers"
+                f" WHERE tenant_id = ? AND id IN ({ids}) ORDER BY id DESC)",
                 [tenant_id, *values, limit, offset],
-            )
+            ).get
         read = statements.reader(Customer, names)
-        return Page([read(row) for row in rows], total)
+        return Page([read(row) for row in _rows(rows)], total)
 
     @staticmethod
     def _rarest_first(connection: apsw.Connection, tenant_id: int, filters: Sequence[Filter]) -> list[Filter]:
