@@ -38,13 +38,13 @@ MAPPED_BYTES = 8 << 30
 CACHE_KIB = 16 << 10
 
 QUIET_SECONDS = 0.2
-MOST_UNFILED = 100_000
+MOST_UNFILED = 30_000
 """How many terms may gather in the log before they are filed, a few with each batch; in a large file, as many as it has
 pages: the more are filed together, the more of them share a page."""
 FILED_WITH_EACH = 2
 """How many terms are filed for each one that is logged, while many wait."""
-FILING_SECONDS = 0.004
-"""How long a batch files at most, and how long batches wait for a turn of filing, when a search waits for that."""
+FILING_SECONDS, TURN_SECONDS = 0.004, 0.010
+"""How long a batch files at most, and how long the batches wait for a turn of filing, when a search waits for that."""
 MANY_NEW = 10_000
 """So many terms of new customers in one batch are worth being filed at once."""
 MOST_AT_HAND = 10_000
@@ -335,7 +335,7 @@ class Sqlite:
             connection.executemany(statements.PUT_COUNTER, counters)
         terms = filing.entries(plan)
         new = len(terms) > MANY_NEW and Customer not in plan.updates
-        await self._commit(terms, new, FILED_WITH_EACH * len(terms))
+        await self._commit(terms, new, FILED_WITH_EACH * len(terms), FILING_SECONDS)
         self._keep(plan.updates.get(Customer, ()))
         self._keep(plan.inserts.get(Customer, ()))
         self._end_batch()
@@ -343,23 +343,23 @@ class Sqlite:
             self._file_later(len(terms))
         self.wal.move_soon()
 
-    async def _commit(self, terms: list[str], new: bool, most: int) -> None:
-        """Log or file these terms, file `most` older ones, and commit."""
+    async def _commit(self, terms: list[str], new: bool, most: int, seconds: float) -> None:
+        """Log these terms, or file them when they are new customers'; file some older ones, and commit."""
         slow = self._commit_seconds > SHORT_COMMIT_SECONDS and self._commits % TRY_SHORT
         self._commits += 1
         if new or slow:
-            await self._in(self._writer, self._flush, terms, new, most)
+            await self._in(self._writer, self._flush, terms, new, most, seconds)
         else:
-            self._flush(terms, new, most)
+            self._flush(terms, new, most, seconds)
 
-    def _flush(self, terms: list[str], new: bool, most: int) -> None:
+    def _flush(self, terms: list[str], new: bool, most: int, seconds: float) -> None:
         connection = self._writing
         if terms:
             (filing.file_new if new else filing.log)(connection, terms)
         sweep, at = self._sweep, None
         if sweep is not None and most:
             try:
-                at = filing.file(connection, sweep, most, FILING_SECONDS)
+                at = filing.file(connection, sweep, most, seconds)
             except filing.Outdated:
                 self._sweep = None
         started = time.perf_counter()
@@ -438,7 +438,7 @@ class Sqlite:
             await self._start_sweep()
         try:
             await self._begin()
-            await self._commit([], new=False, most=sys.maxsize)
+            await self._commit([], new=False, most=sys.maxsize, seconds=TURN_SECONDS)
         except BaseException:
             await self.rollback()
             raise
