@@ -424,6 +424,8 @@ def enumeration_part(kind: type[Enum], note: str) -> str:
 
 
 def quirk_side(side: Any) -> str:
+    if isinstance(side, tuple):
+        return ", ".join(side) or "nothing"
     return ", ".join(f"{one.value} {one.name}" for one in side) if isinstance(side, type) else str(side)
 
 

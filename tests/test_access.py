@@ -257,6 +257,7 @@ def test_what_is_no_bearer_token_is_refused(server: Running, api: Api) -> None:
             answer = client.get("/rest/api/Companies", headers=headers)  # type: ignore[arg-type]
             assert (answer.status_code, answer.json()) == (401, NOT_VALID), value
             assert answer.headers["WWW-Authenticate"] == 'Bearer realm="regulars", error="invalid_token"'
+            assert answer.reason_phrase == "Invalid token"
         for scheme in ("bearer", "BEARER", "Bearer  "):
             answer = client.get("/rest/api/Companies", headers={"Authorization": f"{scheme} {api.token}"})
             assert answer.status_code == 200
@@ -388,3 +389,12 @@ def test_with_the_quirk_too_many_requests_is_a_409(limited: Running) -> None:
         limited.login("nobody@example.com", "wrong password", QUIRKY_HOST)
     answer = limited.login("nobody@example.com", PASSWORD, QUIRKY_HOST)
     assert (answer.status_code, answer.json()["Error"]) == (409, "Too many requests.")
+
+
+def test_with_the_quirk_a_new_customer_needs_no_email(api: Api, quirky: Api) -> None:
+    body = {"CompanyID": 1, "FirstName": "Solo", "CustomerType": "Retail"}
+    answer = quirky.post("Customers", body)
+    assert answer.status_code == 200
+    assert quirky.read(int(answer.text))["General"]["Name"] == "Solo"
+    assert set(problems(api.post("Customers", body))) == {"Email", "LastName"}
+    assert set(problems(quirky.post("Customers", {"CustomerType": "Retail"}))) == {"CompanyID", "FirstName"}

@@ -284,10 +284,13 @@ class Quirk:
     live: Any
 
 
+NEEDED = ("Email", "LastName for retail")
+
 QUIRKS = {
     "not_found": Quirk("An id of no record", 404, 500),
     "too_many": Quirk("Too many calls", 429, 409),
     "customer_type": Quirk("How CustomerType is numbered on create", NewCustomerType, CustomerType),
+    "needed": Quirk("What a new customer needs besides CompanyID, FirstName and CustomerType", NEEDED, ()),
 }
 """By the code of the error, or the name of the thing; tenants with the setting `quirks` get the live way."""
 

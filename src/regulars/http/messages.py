@@ -36,11 +36,14 @@ class Response(msgspec.Struct):
     body: bytes = b""
     headers: list[tuple[bytes, bytes]] = []
     kind: bytes = JSON
+    reason: str = ""
+    """Instead of the usual words after the status."""
 
     def head(self, request_id: str) -> bytes:
         """The status line and the headers, without the blank line at the end. Raises `ValueError` when one of them
         would break its line: then the client would take a part of it for something else."""
-        head = f"{STATUS_LINES[self.status]}content-length: {len(self.body)}\r\nx-request-id: {request_id}\r\n".encode()
+        line = f"HTTP/1.1 {self.status} {self.reason}\r\n" if self.reason else STATUS_LINES[self.status]
+        head = f"{line}content-length: {len(self.body)}\r\nx-request-id: {request_id}\r\n".encode()
         if self.body:
             head += b"content-type: %b\r\n" % self.kind
         for header in self.headers:
@@ -146,7 +149,7 @@ def spelt_as(member: str, spelt: Mapping[str, str]) -> str:
 
 def error_response(error: BaseException, request: Request) -> Response:
     """Any error as the contract writes it; as a problem (RFC 9457) for clients that accept those."""
-    status, headers = 500, []
+    status, headers, reason = 500, [], ""
     body: Any = {"Message": "An error has occurred."}
     extra: dict[str, Any] = {}
     if isinstance(error, HttpError):
@@ -161,6 +164,7 @@ def error_response(error: BaseException, request: Request) -> Response:
             body |= extra
         case Unauthenticated():
             challenge = ' error="invalid_token"' if b"authorization" in request.headers else ""
+            reason = "Invalid token" if challenge else ""  # a published client renews its token when it reads this
             headers = [(b"www-authenticate", f'Bearer realm="regulars"{"," if challenge else ""}{challenge}'.encode())]
         case NotFound():
             body = error.message
@@ -185,8 +189,8 @@ def error_response(error: BaseException, request: Request) -> Response:
                 {"member": name, "detail": text} for name, why in extra.get("ModelState", {}).items() for text in why
             ],
         }
-        return Response(status, encode(problem), headers, PROBLEM)
-    return Response(status, encode(body), headers)
+        return Response(status, encode(problem), headers, PROBLEM, reason)
+    return Response(status, encode(body), headers, reason=reason)
 
 
 def retry_after(seconds: float) -> tuple[bytes, bytes]:

@@ -53,6 +53,7 @@ class Route:
     public: bool = True
 
 
+UNKNOWN_TEAM = "Team name not found. Please try again."
 MOST_WRITTEN = 10_000
 """How many answers are kept, 3 kB each."""
 
@@ -179,7 +180,7 @@ async def post_customer(app: App, request: Request) -> Response:
     data = wire.read_json(request.body)
     reading = wire.read_create(data, request.prefers("handling=strict"), request.quirks)
     actor = caller(request).actor("api", request.request_id)
-    number = await app.store.run(actor, customers.create, patch(request, reading))
+    number = await app.store.run(actor, customers.create, patch(request, reading), lenient=request.quirks)
     headers = [(b"location", b"/rest/api/Customers/%d" % number), etag(1), *ignored_members(reading)]
     return Response(200, str(number).encode(), headers)
 
@@ -254,7 +255,7 @@ async def server_by_team(app: App, request: Request) -> Response:
     """A team's own API address: its host has the team's name as first label where hosts name tenants."""
     team = queries.parameters(request.pairs()).get("team", [""])[-1]
     if team.lower() not in await app.store.tenants():
-        return Response(200, wire.encode({"Success": False, "Message": f"Team {team!r} was not found."}))
+        return Response(200, wire.encode({"Success": False, "Message": UNKNOWN_TEAM}))
     base = app.settings.public_url.rstrip("/") or f"http://{request.header(b'host')}"
     scheme, _, host = base.partition("://")
     labels = host.split(".")
