@@ -349,7 +349,7 @@ def test_groups_companies_and_lists(book: Any, ada: int) -> None:
 def test_a_team_tells_its_server_without_a_password(connect: Connect, url: str) -> None:
     client = connect(url, "nobody", "wrong")
     assert client.server_by_team("tt").endswith("/rest")
-    with pytest.raises(NotFound, match="atlantis"):
+    with pytest.raises(NotFound, match="Team name not found"):
         client.server_by_team("atlantis")
 
 
