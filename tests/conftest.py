@@ -326,7 +326,7 @@ def _of(tenant_id: int, record: Any) -> Any:
 def running(folder: Path, protocol: type[Protocol] = Protocol, **settings: Any) -> Iterator[Running]:
     """A server of its own on a new book with the usual tenants."""
     chosen = Settings(store=f"sqlite:///{folder / 'book.db'}", **settings)
-    migrate(chosen.store)
+    asyncio.run(migrate(chosen.store))
     with Running(chosen, Clock(), protocol) as server:
         hashed = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
         server.run(TT, fill, Tenant(tenant_id=TT, id=TT, name="tt"), hashed)

@@ -7,7 +7,7 @@ import mmap
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -20,8 +20,8 @@ from regulars.errors import Unavailable
 from regulars.fields import Record
 from regulars.record import REFERENCE, Change, Customer
 from regulars.search import Filter
-from regulars.store import NEXT_CHANGE, Clash, Page, Plan, TermKey, filing, statements
-from regulars.store.migrations import migrations
+from regulars.store import NEXT_CHANGE, Clash, Foreign, Page, Plan, TermKey, filing, statements
+from regulars.store.migrations import Schema, migrations
 
 log = logging.getLogger("regulars.store")
 
@@ -63,10 +63,6 @@ _json = msgspec.json.encode
 
 Filed = tuple[filing.Sweep, filing.Position] | None
 """The sweep that a transaction files from, and where it is when that is committed."""
-
-
-class Schema(Exception):
-    """The file is not of the version that this program works with; the text says which command to run."""
 
 
 def connect(path: Path, *, write: bool = False, create: bool = False) -> apsw.Connection:
@@ -219,7 +215,7 @@ class Sqlite:
     # ---- a batch
 
     @database
-    async def begin(self) -> bool:
+    async def begin(self, tenants: Collection[int]) -> Foreign:
         await self._turn.acquire()
         self._in_batch = True
         connection = self._writing
@@ -229,7 +225,7 @@ class Sqlite:
             await self._in(self._writer, self._begin_patiently, connection)
         self._look(connection)
         foreign, self._foreign = self._foreign, False
-        return foreign
+        return Foreign(foreign, foreign)
 
     def _look(self, connection: apsw.Connection) -> None:
         """Forget what is in memory when somebody else committed since the last look."""
