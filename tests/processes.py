@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import postgres
 
 from regulars import cli
 from regulars.settings import Settings
@@ -21,17 +22,19 @@ from regulars.settings import Settings
 USER, PASSWORD = "ann@example.com", "correct horse"
 
 
-def make_book(folder: Path, count: int) -> str:
-    """A store with sample customers; returns its URL."""
-    chosen = Settings(store=f"sqlite:///{folder}/book.db")
+def make_book(store: Path | str, count: int) -> str:
+    """A store (a URL, or a folder for a file) with sample customers; returns its URL."""
+    chosen = Settings(store=store if isinstance(store, str) else f"sqlite:///{store}/book.db")
     asyncio.run(cli.initialise(chosen, "demo", USER, "Demo", PASSWORD))
     asyncio.run(cli.fill(chosen, None, count, 1))
     return chosen.store
 
 
-def rows(path: Path, sql: str) -> list[Any]:
-    """What a query finds in the file, past the product."""
-    connection = sqlite3.connect(path)
+def rows(store: Path | str, sql: str) -> list[Any]:
+    """What a query finds in a file or in the store of a URL, past the product."""
+    if isinstance(store, str) and store.startswith("postgres"):
+        return postgres.rows(store, sql)
+    connection = sqlite3.connect(str(store).removeprefix("sqlite:///"))
     try:
         return connection.execute(sql).fetchall()
     finally:
@@ -82,8 +85,8 @@ class Process:
 
 
 @contextmanager
-def process(folder: Path, count: int = 50) -> Iterator[Process]:
-    server = Process(make_book(folder, count))
+def process(store: Path | str, count: int = 50) -> Iterator[Process]:
+    server = Process(make_book(store, count))
     try:
         yield server
     finally:

@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
@@ -19,7 +19,8 @@ from regulars.store.migrations import Schema, migrations
 
 log = logging.getLogger("regulars.store")
 
-Connection = asyncpg.Connection
+Connection: TypeAlias = Any
+"""Of asyncpg, which has no types."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -113,10 +114,12 @@ def taken_apart(url: str) -> tuple[str, dict[str, float]]:
 def database(
     method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
-    """Errors of PostgreSQL leave as the store's own."""
+    """Errors of PostgreSQL leave as the store's own. Callers need not be tasks, as those of HTTP are not."""
 
     async def guarded(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
+            if asyncio.current_task() is None:
+                return await asyncio.create_task(method(self, *args, **kwargs))
             return await method(self, *args, **kwargs)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
             known = meaning(error)
@@ -129,9 +132,7 @@ def database(
 
 def meaning(error: Exception) -> Exception:
     """The store's own word for an error of PostgreSQL; a mistake of ours stays what it is."""
-    state = getattr(error, "sqlstate", None) or ""
-    if isinstance(error, asyncpg.InternalClientError):
-        return error
+    state = str(getattr(error, "sqlstate", None) or "")
     if isinstance(error, asyncpg.DataError) or state[:2] in ROWS:
         return Clash(str(error))
     if state[:2] == "40" or isinstance(error, asyncpg.InvalidCachedStatementError):
@@ -147,7 +148,10 @@ def meaning(error: Exception) -> Exception:
 
 async def check(connection: Connection, url: str) -> None:
     """Raise `Schema` when this program does not know the database, or its walls do not stand."""
-    version, known = await applied(connection), len(migrations("postgres"))
+    try:
+        version, known = await applied(connection), len(migrations("postgres"))
+    except asyncpg.InsufficientPrivilegeError:
+        raise Schema(await not_granted(connection, url)) from None
     if version > known:
         raise Schema(too_new(url, version))
     if version < known:
@@ -156,8 +160,12 @@ async def check(connection: Connection, url: str) -> None:
             f"{'Upgrade' if version else 'Create'} it: regulars {'migrate' if version else 'init'} --store {shown(url)}"
         )
     if not await may_act(connection):
-        user = await connection.fetchval("SELECT current_user")
-        raise Schema(f'{shown(url)}: the user may not act as {ROLE}. As an administrator: GRANT {ROLE} TO "{user}"')
+        raise Schema(await not_granted(connection, url))
+
+
+async def not_granted(connection: Connection, url: str) -> str:
+    user = await connection.fetchval("SELECT current_user")
+    return f'{shown(url)}: the user may not act as {ROLE}. As an administrator: GRANT {ROLE} TO "{user}"'
 
 
 async def may_act(connection: Connection) -> bool:

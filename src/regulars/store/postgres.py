@@ -61,8 +61,6 @@ READ_HOLDERS = (
 READ_CHANGED = "SELECT DISTINCT customer_id FROM changes WHERE tenant_id = $1 AND id > $2"
 
 
-
-
 class Gathered(Generic[K, T]):
     """Questions that come while others are being answered wait, and are then answered together."""
 
@@ -107,7 +105,7 @@ class Postgres:
         self.url = url
         self.link = Link(url)
         self.link.connected = self._forget
-        self._pool: asyncpg.Pool | None = None
+        self._pool: Any = None
         self._writing: Connection | None = None
         self._marks: dict[int, int] = {}
         """Where the counters that tell whether somebody else wrote stood last: of changes by tenant, at 0 revision."""
@@ -197,11 +195,11 @@ class Postgres:
         anything yet."""
         if self._writing is not None and not self._writing.is_closed():
             try:
-                return await self._writing.execute(sql)
+                return str(await self._writing.execute(sql))
             except LOST:
                 self._drop()
         self._writing = await self.link.connect()
-        return await self._writing.execute(sql)
+        return str(await self._writing.execute(sql))
 
     @property
     def _connection(self) -> Connection:
@@ -269,6 +267,7 @@ class Postgres:
     async def commit(self, plan: Plan) -> None:
         sql, values, expected = writing(plan, self._based)
         if await self._connection.fetchval(sql, *values) != expected:
+            self._forget()
             raise Again("a customer was changed past its tenant's lock")
         await self._connection.execute("COMMIT")
         for tenant, name, value in plan.counters:
@@ -307,21 +306,21 @@ class Postgres:
         """A connection of the pool; one that was lost while it was idle is replaced."""
         assert self._pool is not None
         async with self._pool.acquire(timeout=self.link.connect_timeout) as connection:
-            yield connection  # type: ignore[misc]
+            yield connection
 
-    @database
     async def revision(self) -> int:
         return await self._revisions.ask(None)
 
+    @database
     async def _read_revision(self, _: Collection[None]) -> Mapping[None, int]:
         async with self._pooled() as connection:
             return {None: await connection.fetchval(READ_REVISION)}
 
-    @database
     async def read(self, kind: type[R], tenant_id: int, record_id: int) -> R | None:
         found: R | None = await self._records.ask((kind, tenant_id, record_id))
         return found
 
+    @database
     async def _read_records(self, questions: Collection[Question]) -> Mapping[Question, Any]:
         found: dict[Question, Any] = dict.fromkeys(questions)
         async with self._reading(sorted({tenant for _, tenant, _ in questions}), LOOK_UP) as connection:
@@ -473,7 +472,7 @@ async def rarest_first(connection: Connection, tenant_id: int, filters: Sequence
     sizes = {}
     for one in filters:
         query, values = statements.members(tenant_id, one)
-        sql = f"SELECT count(*) FROM (SELECT 1 FROM ({query}) AS found LIMIT 20000) AS some"
+        sql = f"SELECT count(*) FROM (SELECT 1 FROM ({query}) AS found LIMIT 20000) AS few"
         sizes[one] = await connection.fetchval(numbered(sql), *values)
     return sorted(filters, key=sizes.__getitem__)
 
