@@ -50,14 +50,15 @@ def free_port() -> int:
 class Process:
     """A running server."""
 
-    def __init__(self, store: str) -> None:
+    def __init__(self, store: str, *options: str) -> None:
         self.url = f"http://127.0.0.1:{free_port()}/rest/api"
         self.store = store
+        self.options = options
         self.start()
 
     def start(self) -> None:
         port = self.url.split(":")[2].split("/")[0]
-        command = [sys.executable, "-m", "regulars", "serve", "--store", self.store, "--port", port]
+        command = [sys.executable, "-m", "regulars", "serve", "--store", self.store, "--port", port, *self.options]
         self.popen = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         end = time.monotonic() + 20
         while time.monotonic() < end and self.popen.poll() is None:

@@ -298,9 +298,7 @@ def test_each_filter_is_answered_from_the_index(url: str) -> None:
             async with store.backend._reading([1], LOOK_UP) as connection:
                 for one in filters:
                     query, values = matches(1, [one])
-                    plan = "\n".join(
-                        row[0] for row in await connection.fetch(f"EXPLAIN {numbered(query)}", *values)
-                    )
+                    plan = "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {numbered(query)}", *values))
                     assert "customer_terms_pkey" in plan and "Seq Scan" not in plan
                     assert re.search(r"Index Cond: .*term (=|>=)|Index Cond: .*\(term", plan), plan
 
@@ -356,7 +354,7 @@ def test_a_batch_that_others_got_in_the_way_of_is_run_again_whole(url: str) -> N
 
 
 def test_a_deadlock_is_run_again(url: str) -> None:
-    execute(url, f'ALTER DATABASE "{url.split("/")[3].split("?")[0]}" SET deadlock_timeout = \'50ms\'')
+    execute(url, f"ALTER DATABASE \"{url.split('/')[3].split('?')[0]}\" SET deadlock_timeout = '50ms'")
     other = replace(ACTOR, tenant_id=2)
     lock = "SELECT 1 FROM counters WHERE tenant_id = {} AND name = 'changes' FOR UPDATE"
 
@@ -490,7 +488,9 @@ class Cutting:
             forth.write(data)
         forth.close()
 
-    async def answers(self, back: asyncio.StreamReader, writer: asyncio.StreamWriter, committing: asyncio.Event) -> None:
+    async def answers(
+        self, back: asyncio.StreamReader, writer: asyncio.StreamWriter, committing: asyncio.Event
+    ) -> None:
         while data := await back.read(1 << 16):
             if committing.is_set():
                 self.cut = False
