@@ -44,6 +44,7 @@ LOOK_UP = "".join(
         ("enable_seqscan", "off"),
         ("enable_hashjoin", "off"),
         ("enable_mergejoin", "off"),
+        ("jit", "off"),
         ("plan_cache_mode", "force_generic_plan"),
     )
 )
