@@ -505,6 +505,8 @@ class Cutting:
 def test_a_commit_whose_answer_is_lost_is_unknown_and_never_done_twice(
     url: str, tmp_path: Path, errors: Errors
 ) -> None:
+    if "host=/" not in url:
+        pytest.skip("the way that is cut is a socket of the file system")
     folder = Path(postgres.tempfile.mkdtemp(prefix="regulars-"))
 
     async def work() -> None:
