@@ -1,7 +1,7 @@
 """A real server for the whole session, and what a test needs to talk to it.
 
-One SQLite file, uvicorn on a free port in a thread with a loop of its own, two tenants. Tests speak HTTP to it; each
-makes customers of its own, so that none has to clean up.
+One store, uvicorn on a free port in a thread with a loop of its own, some tenants. Tests speak HTTP to it; each makes
+customers of its own, so that none has to clean up. The modules in `ON_BOTH` run against SQLite and PostgreSQL.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import argon2
 import httpx2
+import postgres
 import pytest
 import uvicorn
 from msgspec.structs import replace
@@ -323,10 +324,10 @@ def _of(tenant_id: int, record: Any) -> Any:
 
 
 @contextmanager
-def running(folder: Path, protocol: type[Protocol] = Protocol, **settings: Any) -> Iterator[Running]:
-    """A server of its own on a new book with the usual tenants."""
-    chosen = Settings(store=f"sqlite:///{folder / 'book.db'}", **settings)
-    migrate(chosen.store)
+def running(store: Path | str, protocol: type[Protocol] = Protocol, **settings: Any) -> Iterator[Running]:
+    """A server of its own on a new book (a URL, or a folder for a file) with the usual tenants."""
+    chosen = Settings(store=store if isinstance(store, str) else f"sqlite:///{store / 'book.db'}", **settings)
+    asyncio.run(migrate(chosen.store))
     with Running(chosen, Clock(), protocol) as server:
         hashed = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
         server.run(TT, fill, Tenant(tenant_id=TT, id=TT, name="tt"), hashed)
@@ -365,9 +366,59 @@ def no_errors(errors: Errors) -> Iterator[None]:
     assert not found, "\n".join(found)
 
 
+BOTH = ["sqlite", "postgres"]
+ON_BOTH = {
+    "test_access",
+    "test_api_addresses",
+    "test_api_concurrency",
+    "test_api_create",
+    "test_api_custom_columns",
+    "test_api_groups",
+    "test_api_settings",
+    "test_filters",
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "server" in metafunc.fixturenames and metafunc.module.__name__ != "conftest":
+        kinds = BOTH if metafunc.module.__name__ in ON_BOTH else BOTH[:1]
+        metafunc.parametrize("server", kinds, indirect=True, scope="session")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        postgres.prepare()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        postgres.finish()
+
+
+@contextmanager
+def new_store(kind: str, folder: Path) -> Iterator[str]:
+    """The URL of a new store with its tables and nothing in them."""
+    if kind == "postgres":
+        with postgres.database() as url:
+            yield url
+    else:
+        url = f"sqlite:///{folder}/book.db"
+        postgres.wait(migrate(url))
+        yield url
+
+
+@pytest.fixture(params=BOTH)
+def book(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a store of the test's own, on each database."""
+    with new_store(request.param, tmp_path) as url:
+        yield url
+
+
 @pytest.fixture(scope="session")
-def server(errors: Errors, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("book")) as server:
+def server(
+    request: pytest.FixtureRequest, errors: Errors, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    with new_store(request.param, tmp_path_factory.mktemp("book")) as url, running(url) as server:
         yield server
 
 

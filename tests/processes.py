@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import postgres
 
 from regulars import cli
 from regulars.settings import Settings
@@ -21,17 +22,19 @@ from regulars.settings import Settings
 USER, PASSWORD = "ann@example.com", "correct horse"
 
 
-def make_book(folder: Path, count: int) -> str:
-    """A store with sample customers; returns its URL."""
-    chosen = Settings(store=f"sqlite:///{folder}/book.db")
+def make_book(store: Path | str, count: int) -> str:
+    """A store (a URL, or a folder for a file) with sample customers; returns its URL."""
+    chosen = Settings(store=store if isinstance(store, str) else f"sqlite:///{store}/book.db")
     asyncio.run(cli.initialise(chosen, "demo", USER, "Demo", PASSWORD))
     asyncio.run(cli.fill(chosen, None, count, 1))
     return chosen.store
 
 
-def rows(path: Path, sql: str) -> list[Any]:
-    """What a query finds in the file, past the product."""
-    connection = sqlite3.connect(path)
+def rows(store: Path | str, sql: str) -> list[Any]:
+    """What a query finds in a file or in the store of a URL, past the product."""
+    if isinstance(store, str) and store.startswith("postgres"):
+        return postgres.rows(store, sql)
+    connection = sqlite3.connect(str(store).removeprefix("sqlite:///"))
     try:
         return connection.execute(sql).fetchall()
     finally:
@@ -47,14 +50,15 @@ def free_port() -> int:
 class Process:
     """A running server."""
 
-    def __init__(self, store: str) -> None:
+    def __init__(self, store: str, *options: str) -> None:
         self.url = f"http://127.0.0.1:{free_port()}/rest/api"
         self.store = store
+        self.options = options
         self.start()
 
     def start(self) -> None:
         port = self.url.split(":")[2].split("/")[0]
-        command = [sys.executable, "-m", "regulars", "serve", "--store", self.store, "--port", port]
+        command = [sys.executable, "-m", "regulars", "serve", "--store", self.store, "--port", port, *self.options]
         self.popen = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         end = time.monotonic() + 20
         while time.monotonic() < end and self.popen.poll() is None:
@@ -82,8 +86,8 @@ class Process:
 
 
 @contextmanager
-def process(folder: Path, count: int = 50) -> Iterator[Process]:
-    server = Process(make_book(folder, count))
+def process(store: Path | str, count: int = 50) -> Iterator[Process]:
+    server = Process(make_book(store, count))
     try:
         yield server
     finally:

@@ -9,8 +9,9 @@ from click.testing import CliRunner, Result
 from regulars.cli import demo_text, main
 
 
-def call(*arguments: str, store: Path | None = None, ok: bool = True, **environment: str) -> Result:
-    options = ["--store", f"sqlite:///{store}/book.db"] if store else []
+def call(*arguments: str, store: Path | str | None = None, ok: bool = True, **environment: str) -> Result:
+    url = f"sqlite:///{store}/book.db" if isinstance(store, Path) else store
+    options = ["--store", url] if url else []
     result = CliRunner().invoke(main, [*arguments, *options], env={"REGULARS_PASSWORD": "correct horse", **environment})
     assert (result.exit_code == 0) is ok, result.output
     return result
@@ -22,12 +23,13 @@ def table(result: Result) -> list[dict[str, str]]:
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> Path:
-    call("init", "--tenant", "acme", "--user", "ann@example.com", store=tmp_path)
-    return tmp_path
+def book(book: str) -> str:
+    """A store with a tenant, on each database."""
+    call("init", "--tenant", "acme", "--user", "ann@example.com", store=book)
+    return book
 
 
-def test_init_is_idempotent_and_makes_a_company_and_an_admin(book: Path) -> None:
+def test_init_is_idempotent_and_makes_a_company_and_an_admin(book: str) -> None:
     again = call("init", "--tenant", "ACME", "--user", "Ann@example.com", store=book)
     assert "up to date" in again.output
     assert [row["name"] for row in table(call("company", "list", store=book))] == ["acme"]
@@ -45,7 +47,7 @@ def test_a_short_password_is_refused(tmp_path: Path) -> None:
     assert "at least 8 characters" in result.output
 
 
-def test_sample_is_the_same_for_the_same_seed_and_numbers_go_on(book: Path) -> None:
+def test_sample_is_the_same_for_the_same_seed_and_numbers_go_on(book: str) -> None:
     for seed in ("5", "6"):
         result = call("sample", "--customers", "30", "--seed", seed, store=book)
         assert "30 customers added" in result.output
@@ -69,7 +71,7 @@ def test_sample_is_the_same_for_the_same_seed_and_numbers_go_on(book: Path) -> N
     ],
 )
 def test_reference_records_can_be_listed_added_and_set(
-    book: Path, kind: str, given: list[str], shown: dict[str, str]
+    book: str, kind: str, given: list[str], shown: dict[str, str]
 ) -> None:
     [added] = table(call(kind, "add", *given, store=book))
     assert shown.items() <= added.items()
@@ -80,7 +82,7 @@ def test_reference_records_can_be_listed_added_and_set(
     assert "required" in call(kind, "add", store=book, ok=False).output
 
 
-def test_employees_can_be_added_disabled_and_given_a_new_password(book: Path) -> None:
+def test_employees_can_be_added_disabled_and_given_a_new_password(book: str) -> None:
     call("employee", "add", "shop@example.com", "--name", "Shop", "--no-can-delete", store=book)
     assert "already" in call("employee", "add", "SHOP@example.com", store=book, ok=False).output
     [row] = table(call("employee", "set", "shop@example.com", "--no-enabled", "--password", store=book))
@@ -89,7 +91,7 @@ def test_employees_can_be_added_disabled_and_given_a_new_password(book: Path) ->
     assert "no employee" in call("employee", "set", "x@y.test", "--name", "x", store=book, ok=False).output
 
 
-def test_settings_of_a_tenant(book: Path) -> None:
+def test_settings_of_a_tenant(book: str) -> None:
     assert "require_business_name = false" in call("setting", "list", store=book).output
     assert "quirks = true" in call("setting", "set", "quirks", "true", store=book).output
     assert "quirks = true" in call("setting", "list", store=book).output
@@ -100,19 +102,24 @@ def test_a_store_is_named_by_url(url: str) -> None:
     assert "Expected a store such as" in call("company", "list", "--store", url, ok=False).output
 
 
+def test_migrating_makes_the_tables_and_then_nothing(tmp_path: Path, book: str) -> None:
+    assert "up to date" in call("migrate", store=book).output
+    assert "applied migration" in call("migrate", store=tmp_path / "new").output
+
+
 def test_a_missing_store_says_how_to_make_one(tmp_path: Path) -> None:
     assert "regulars init" in call("serve", store=tmp_path, ok=False).output
 
 
-def test_an_unknown_tenant_lists_the_known_ones(book: Path) -> None:
+def test_an_unknown_tenant_lists_the_known_ones(book: str) -> None:
     assert "acme" in call("company", "list", "--tenant", "nobody", store=book, ok=False).output
 
 
-def test_settings_come_from_a_file_the_environment_or_the_command_line(book: Path, tmp_path: Path) -> None:
+def test_settings_come_from_a_file_the_environment_or_the_command_line(book: str, tmp_path: Path) -> None:
     config = tmp_path / "regulars.toml"
-    config.write_text(f'store = "sqlite:///{book}/book.db"\n')
+    config.write_text(f'store = "{book}"\n')
     assert table(call("company", "list", "--config", str(config)))
-    assert table(call("company", "list", REGULARS_STORE=f"sqlite:///{book}/book.db"))
+    assert table(call("company", "list", REGULARS_STORE=book))
     config.write_text("stor = 1\n")
     assert "unknown setting stor" in call("company", "list", "--config", str(config), ok=False).output
     assert "expected int" in call("serve", store=book, ok=False, REGULARS_PORT="many").output

@@ -61,7 +61,7 @@ async def check(path: Path) -> None:
 def test_sweeps_amid_updates_file_every_term(tmp_path: Path, little: None) -> None:
     async def work() -> None:
         path, swept = tmp_path / "a.db", 0
-        async with opened(path, CUSTOMERS) as store:
+        async with opened(f"sqlite:///{path}", CUSTOMERS) as store:
             chance = random.Random(1)
             for _ in range(60):
                 await some_updates(store, chance)
@@ -79,7 +79,7 @@ def test_two_processes_sweep_the_same_log(tmp_path: Path, little: None) -> None:
 
     async def work() -> None:
         path = tmp_path / "a.db"
-        async with opened(path, CUSTOMERS) as one, opened(path) as other:
+        async with opened(f"sqlite:///{path}", CUSTOMERS) as one, opened(f"sqlite:///{path}") as other:
             for round_ in range(40):
                 chance = random.Random(round_)
                 await asyncio.gather(some_updates(one, chance, 2), some_updates(other, chance, 3))
@@ -93,7 +93,7 @@ def test_two_processes_sweep_the_same_log(tmp_path: Path, little: None) -> None:
 def test_a_crash_within_a_sweep_costs_nothing_but_the_work(tmp_path: Path, little: None) -> None:
     async def work() -> None:
         path, found = tmp_path / "a.db", 0
-        async with opened(path, CUSTOMERS) as store:
+        async with opened(f"sqlite:///{path}", CUSTOMERS) as store:
             chance = random.Random(3)
             for _ in range(60):
                 await some_updates(store, chance)
@@ -129,7 +129,7 @@ def test_many_new_customers_are_filed_with_their_own_commit(tmp_path: Path, monk
 
     async def work() -> None:
         path = tmp_path / "a.db"
-        async with opened(path, CUSTOMERS):
+        async with opened(f"sqlite:///{path}", CUSTOMERS):
             assert rows(path, "SELECT count(*) FROM term_log") == [(0,)]
         await check(path)
 
@@ -142,7 +142,7 @@ def test_what_is_at_hand_is_what_another_process_wrote(tmp_path: Path, quiet: bo
 
     async def work() -> None:
         path = tmp_path / "a.db"
-        async with opened(path, CUSTOMERS) as one, opened(path) as other:
+        async with opened(f"sqlite:///{path}", CUSTOMERS) as one, opened(f"sqlite:///{path}") as other:
             busy = None if quiet else asyncio.create_task(some_updates(one, random.Random(5), 60))
             for number in range(60):
                 written = await other.run(ACTOR, customers.update, 1, patch(source_id=f"other {number}"))
@@ -165,7 +165,7 @@ def test_a_batch_whose_customers_are_partly_at_hand_runs_in_order(tmp_path: Path
         return name
 
     async def work() -> None:
-        async with opened(tmp_path / "a.db", 9) as store:
+        async with opened(f"sqlite:///{tmp_path}/a.db", 9) as store:
             await store.run(ACTOR, customers.update, 1, patch(source_id="a"))
             backend = store.backend
             assert isinstance(backend, Sqlite)

@@ -7,9 +7,8 @@ from urllib.parse import urlsplit
 
 from regulars.access import Access
 from regulars.record import Customer
-from regulars.settings import BadSetting, Settings
+from regulars.settings import BadSetting, Settings, shown
 from regulars.store import Backend, Book, Store
-from regulars.store import sqlite as sqlite_store
 
 Clock = Callable[[], datetime]
 
@@ -18,22 +17,42 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def store_path(url: str) -> Path:
-    """The file that a store URL names: `sqlite:///book.db` relative, `sqlite:////var/book.db` absolute."""
+def store_path(url: str) -> Path | None:
+    """The file that a store URL names: `sqlite:///book.db` relative, `sqlite:////var/book.db` absolute; None when it
+    names a database of PostgreSQL."""
     parts = urlsplit(url)
+    if parts.scheme in ("postgresql", "postgres"):
+        return None
     if parts.scheme != "sqlite" or parts.netloc or not parts.path.strip("/"):
-        raise BadSetting(f"Expected a store such as sqlite:///book.db or sqlite:////var/lib/book.db, got {url!r}.")
+        raise BadSetting(
+            "Expected a store such as sqlite:///book.db, sqlite:////var/lib/book.db or "
+            f"postgresql://user:password@host/database, got {shown(url)!r}."
+        )
     return Path(parts.path.removeprefix("/"))
 
 
 def backend(url: str) -> Backend:
     """The database that a URL names."""
-    return sqlite_store.Sqlite(store_path(url))
+    path = store_path(url)
+    if path is None:
+        from regulars.store.postgres import Postgres
+
+        return Postgres(url)
+    from regulars.store.sqlite import Sqlite
+
+    return Sqlite(path)
 
 
-def migrate(url: str) -> list[int]:
+async def migrate(url: str) -> list[int]:
     """Create or upgrade the store; returns the migrations that were applied."""
-    return sqlite_store.migrate(store_path(url))
+    path = store_path(url)
+    if path is None:
+        from regulars.store import link
+
+        return await link.migrate(url)
+    from regulars.store import sqlite
+
+    return sqlite.migrate(path)
 
 
 class App:

@@ -24,9 +24,9 @@ from regulars.app import App, migrate
 from regulars.errors import RegularsError
 from regulars.fields import Invalid, Record, fields_of
 from regulars.record import Carrier, Column, Company, Employee, Group, PaymentTerm, Service, Tenant
-from regulars.settings import BadSetting, Settings
+from regulars.settings import BadSetting, Settings, shown
 from regulars.store import Actor, Store
-from regulars.store.sqlite import Schema
+from regulars.store.migrations import Schema
 
 T = TypeVar("T")
 
@@ -136,21 +136,44 @@ def password(confirm: bool = True) -> str:
 def init(chosen: Settings, tenant: str, user: str, company: str | None) -> None:
     """Create or upgrade a store, a tenant in it, a company, and a Client Admin. Doing it again changes nothing.
 
-    The password comes from REGULARS_PASSWORD or is asked for.
+    The password comes from REGULARS_PASSWORD or is asked for. What a user of PostgreSQL needs: regulars migrate --help.
 
     \b
-    Example:
+    Examples:
       REGULARS_PASSWORD=... regulars init --store sqlite:///book.db --tenant acme --user ann@example.com
+      REGULARS_STORE=postgresql://owner:...@db.example.com/regulars regulars init --tenant acme --user ann@example.com
     """
     run(initialise(chosen, tenant, user, company or tenant))
+
+
+@main.command("migrate")
+@options("store")
+def migrate_(chosen: Settings) -> None:
+    """Upgrade a store to this version's schema, or make one without a tenant. Doing it again changes nothing.
+
+    Servers of the version before may go on meanwhile. On PostgreSQL the user of the URL owns the tables and may create
+    roles: the first time, the role regulars_app is made, which every transaction takes on and row-level security
+    binds. A server may run as another user, after GRANT regulars_app TO that user.
+
+    \b
+    Examples:
+      regulars migrate --store sqlite:///book.db
+      regulars migrate --store postgresql://owner@db.example.com/regulars?sslmode=verify-full
+    """
+    run(upgrade(chosen))
+
+
+async def upgrade(chosen: Settings) -> None:
+    applied = await migrate(chosen.store)
+    done = f"applied migration {applied[-1]}" if applied else "up to date"
+    console.print(f"Store {shown(chosen.store)}: {done}")
 
 
 async def initialise(chosen: Settings, tenant: str, user: str, company: str, secret: str | None = None) -> None:
     tenant = tenant.lower()
     if not tenant.isascii() or not tenant.replace("-", "").isalnum() or len(tenant) > 63:
         raise Fail(f"Expected a tenant name of letters, digits and hyphens, as in a host name; got {tenant!r}.")
-    applied = migrate(chosen.store)
-    console.print(f"Store {chosen.store}: " + (f"applied migration {applied[-1]}" if applied else "up to date"))
+    await upgrade(chosen)
     async with opened(chosen) as app:
         known = await app.store.tenants()
         tenant_id = known.get(tenant) or max(known.values(), default=0) + 1
@@ -163,7 +186,7 @@ async def initialise(chosen: Settings, tenant: str, user: str, company: str, sec
         if not any(one.email.lower() == user.lower() for one in book.all(Employee)):
             hashed = await app.access.hash(secret or password())
             await app.store.run(actor, access.put_employee, user, {"password_hash": hashed, "is_admin": True})
-    console.print(f"Tenant {tenant}, Client Admin {user}. Next: regulars serve --store {chosen.store}")
+    console.print(f"Tenant {tenant}, Client Admin {user}. Next: regulars serve --store {shown(chosen.store)}")
 
 
 @main.command()
@@ -196,7 +219,7 @@ async def fill(chosen: Settings, tenant: str | None, count: int, seed: int) -> N
                 await asyncio.sleep(0)
                 chunk = list(islice(people, size))
                 bar.advance(task, await loaded)
-    console.print(f"{count:,} customers added. Next: regulars serve --store {chosen.store}")
+    console.print(f"{count:,} customers added. Next: regulars serve --store {shown(chosen.store)}")
 
 
 def progress() -> Progress:

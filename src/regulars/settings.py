@@ -5,6 +5,7 @@ A setting is taken from the command line, else from `REGULARS_NAME` in the envir
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -26,11 +27,14 @@ def setting(default: Any, help: str, *, secret: bool = False) -> Any:
 class Settings:
     """What a running server can be told."""
 
-    store: str = setting("sqlite:///regulars.db", "Where the book is kept: sqlite:///PATH (four slashes: absolute).")
+    store: str = setting(
+        "sqlite:///regulars.db",
+        "Where the book is kept: sqlite:///PATH (four slashes: absolute) or postgresql://USER:PASSWORD@HOST/DATABASE.",
+    )
     host: str = setting("127.0.0.1", "The address to listen on; 0.0.0.0 for every one.")
     port: int = setting(8080, "The port to listen on.")
     workers: int = setting(
-        1, "Processes that serve. A SQLite file has one writer, so with more they wait for each other."
+        1, "Processes that serve. For PostgreSQL; a SQLite file has one writer, so with more they wait for each other."
     )
     token_minutes: int = setting(60, "How long an access token is valid, in minutes.")
     rate_limit: int = setting(
@@ -99,3 +103,9 @@ def converted(name: str, kind: type, value: Any, source: str) -> Any:
 def as_environment(settings: Settings) -> dict[str, str]:
     """The settings as environment variables, for the worker processes."""
     return {PREFIX + one.name.upper(): str(getattr(settings, one.name)) for one in fields(Settings)}
+
+
+def shown(url: str) -> str:
+    """A store's URL as it may be shown and logged: without its password."""
+    url = re.sub(r"(//[^:/?#]*):.*@", r"\1:***@", url, flags=re.S)
+    return re.sub(r"([?&][a-z]*password=)[^&]*", r"\1***", url)

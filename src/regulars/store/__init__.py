@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import msgspec
 
@@ -33,6 +33,8 @@ TermKey = tuple[int, str]
 EVERY_FIELD = tuple(fields_of(Customer))
 MOST_IN_BATCH = 256
 MOST_WAITING = 4096
+MOST_TRIES = 8
+"""How often a batch is run when others keep getting in its way."""
 
 NEXT_CHANGE, TOTAL_CUSTOMERS = "changes", "customers.count"
 
@@ -73,14 +75,21 @@ class Page:
     total: int
 
 
+class Foreign(NamedTuple):
+    """What somebody else may have written since the last batch."""
+
+    books: bool
+    counters: bool
+
+
 class Backend(Protocol):
-    """What a database must do for the store. Every error of the database arrives here as `Unavailable`, or as
-    `Clash` when a row's own constraint refused it."""
+    """What a database must do for the store. Every error of the database arrives here as `Unavailable`, as `Clash`
+    when a row's own constraint refused it, or as `Again` when the batch need only be run once more."""
 
     async def open(self) -> None: ...
     async def close(self) -> None: ...
-    async def begin(self) -> bool:
-        """Start a batch; true when somebody else may have written since the last one."""
+    async def begin(self, tenants: Collection[int]) -> Foreign:
+        """Start a batch that reads and writes these tenants only."""
         ...
 
     def at_hand(self, kind: type[R], tenant_id: int, record_id: int) -> R | None:
@@ -116,6 +125,10 @@ class Backend(Protocol):
 
 class Clash(Exception):
     """A constraint of the database refused a row of the batch."""
+
+
+class Again(Exception):
+    """Another batch was in the way and this one was rolled back whole; its commands can simply be run again."""
 
 
 class Book:
@@ -428,6 +441,8 @@ class Store:
         self._counters: dict[int, dict[str, int]] = {}
         self._revision = -1
         self._tenants: dict[str, int] = {}
+        self._forgotten = 0
+        """How often books were forgotten: one that was asked for before is not kept."""
         self._task: asyncio.Task[None] | None = None
         self._closing = False
 
@@ -479,7 +494,7 @@ class Store:
     async def _serve(self, items: list[Item]) -> None:
         """Commit a batch and answer; a batch that one row spoils is run again command by command."""
         try:
-            await self._commit(items)
+            await self._commit_at_last(items)
         except Clash as clash:
             if len(items) > 1:
                 for item in items:
@@ -501,10 +516,21 @@ class Store:
             else:
                 item.future.set_result(item.result)
 
+    async def _commit_at_last(self, items: list[Item]) -> None:
+        for _ in range(MOST_TRIES):
+            try:
+                return await self._commit(items)
+            except Again as again:
+                log.info("a batch of %d commands is run again: %s", len(items), again)
+        raise Unavailable("Others write the same records. Try again in a moment.", 1)
+
     async def _commit(self, items: list[Item]) -> None:
         try:
-            if await self.backend.begin():
-                self._forget()
+            foreign = await self.backend.begin({item.actor.tenant_id for item in items})
+            if foreign.books:
+                self._forget_books()
+            if foreign.counters:
+                self._counters.clear()
             batch = Batch(dict(self._books), self._counters, self.backend.at_hand)
             now = self.clock()
             done = 0
@@ -533,8 +559,7 @@ class Store:
         self.commands += len(items)
         for tenant, name, value in plan.counters:
             if name == "revision":
-                self._books.clear()
-                self._tenants = {}
+                self._forget_books()
             elif tenant in self._counters:
                 self._counters[tenant][name] = value
 
@@ -557,8 +582,13 @@ class Store:
         batch.missing_books, batch.missing_counters = set(), set()
 
     def _forget(self) -> None:
-        self._books.clear()
+        self._forget_books()
         self._counters.clear()
+
+    def _forget_books(self) -> None:
+        self._books.clear()
+        self._tenants = {}
+        self._forgotten += 1
 
     # ---- reading
 
@@ -581,21 +611,27 @@ class Store:
         revision = await self.backend.revision()
         if revision != self._revision:
             self._revision = revision
-            self._books.clear()
-            self._tenants = {}
+            self._forget_books()
 
     async def book(self, tenant_id: int) -> Book:
         """A tenant's reference records, as of the last `refresh` or later."""
         book = self._books.get(tenant_id)
         if book is None:
-            book = self._books[tenant_id] = Book(await self.backend.read_reference(tenant_id))
+            forgotten = self._forgotten
+            book = Book(await self.backend.read_reference(tenant_id))
+            if forgotten == self._forgotten:  # else it may be of before
+                self._books[tenant_id] = book
         return book
 
     async def tenants(self) -> dict[str, int]:
         """Name → number of every tenant, as of the last `refresh` or later."""
-        if not self._tenants:
-            self._tenants = {name: number for number, name in await self.backend.read_tenants()}
-        return self._tenants
+        tenants = self._tenants
+        if not tenants:
+            forgotten = self._forgotten
+            tenants = {name: number for number, name in await self.backend.read_tenants()}
+            if forgotten == self._forgotten:
+                self._tenants = tenants
+        return tenants
 
     async def changes(self, tenant_id: int, customer_id: int, limit: int = 100) -> list[Change]:
         """A customer's changes, newest first."""

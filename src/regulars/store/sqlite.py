@@ -6,7 +6,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -19,8 +19,8 @@ from regulars.errors import Unavailable
 from regulars.fields import Record
 from regulars.record import REFERENCE, Change, Customer
 from regulars.search import Filter
-from regulars.store import NEXT_CHANGE, Clash, Page, Plan, TermKey, filing, statements
-from regulars.store.migrations import migrations
+from regulars.store import NEXT_CHANGE, Clash, Foreign, Page, Plan, TermKey, filing, statements
+from regulars.store.migrations import Schema, migrations
 from regulars.store.wal import Wal
 
 log = logging.getLogger("regulars.store")
@@ -56,10 +56,6 @@ LOGGED = "SELECT 1 FROM term_log LIMIT 1"
 
 _json = msgspec.json.encode
 _rows = msgspec.json.Decoder(list[tuple[Any, ...]]).decode
-
-
-class Schema(Exception):
-    """The file is not of the version that this program works with; the text says which command to run."""
 
 
 def connect(path: Path, *, write: bool = False, create: bool = False) -> apsw.Connection:
@@ -207,10 +203,10 @@ class Sqlite:
     # ---- a batch
 
     @database
-    async def begin(self) -> bool:
+    async def begin(self, tenants: Collection[int]) -> Foreign:
         await self._begin()
         foreign, self._foreign = self._foreign, False
-        return foreign
+        return Foreign(foreign, foreign)
 
     async def _begin(self) -> None:
         """Wait for one's turn, and take the write lock."""

@@ -133,7 +133,7 @@ def members(tenant_id: int, one: Filter) -> tuple[str, list[Any]]:
     for low, high in one.ranges:
         parts.append("SELECT customer_id FROM customer_terms WHERE tenant_id = ? AND term >= ? AND term < ?")
         values += [tenant_id, low, high]
-    return " UNION ALL ".join(parts) or "SELECT 0 AS customer_id WHERE 0", values
+    return " UNION ALL ".join(parts) or "SELECT 0 AS customer_id WHERE 1 = 0", values
 
 
 def unique(one: Filter) -> bool:

@@ -3,6 +3,10 @@
 from importlib.resources import files
 
 
+class Schema(Exception):
+    """The store is not of the version that this program works with; the text says which command to run."""
+
+
 def migrations(database: str) -> list[tuple[int, str]]:
     """The migrations of one kind of database in order: (number, SQL)."""
     found = sorted(
