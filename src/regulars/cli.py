@@ -214,7 +214,7 @@ async def fill(chosen: Settings, tenant: str | None, count: int, seed: int) -> N
             size = min(max(count // 10, LEAST_CHUNK), MOST_CHUNK)
             chunk = list(islice(people, size))
             while chunk:
-                loaded = asyncio.ensure_future(app.store.run(actor, customers.load, chunk))
+                loaded = app.store.run(actor, customers.load, chunk)
                 await asyncio.sleep(0)  # so that the next ones are made while these are committed
                 await asyncio.sleep(0)
                 chunk = list(islice(people, size))
@@ -460,7 +460,7 @@ def employee_add(chosen: Settings, tenant: str | None, email: str, **given: Any)
 @click.option("--password", "new_password", is_flag=True, help="Ask for a new password; ends the employee's tokens.")
 @field_options(Employee, EMPLOYEE_HIDDEN)
 def employee_set(chosen: Settings, tenant: str | None, email: str, new_password: bool, **given: Any) -> None:
-    """Change an employee. Disabling one, or a new password, ends the tokens within milliseconds.
+    """Change an employee. Disabling one, or a new password, ends the tokens at once.
 
     \b
     Examples:

@@ -35,7 +35,7 @@ FORM_TYPE = "application/x-www-form-urlencoded"
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,100}")
 MOST_HOSTS = 1000
 SWITCH_SECONDS = 0.0005
-"""How long a thread that reads a list waits for the interpreter after each row, while the loop is busy."""
+"""How long a thread that reads a list waits for the interpreter after each statement, while the loop is busy."""
 
 
 async def nothing(*_: Any) -> Any:

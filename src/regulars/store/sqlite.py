@@ -343,10 +343,14 @@ class Sqlite:
         """Log these terms, or file them when they are new customers'; file some older ones, and commit."""
         slow = self._commit_seconds > SHORT_COMMIT_SECONDS and self._commits % TRY_SHORT
         self._commits += 1
-        if new or slow:
-            await self._in(self._writer, self._flush, terms, new, most, seconds)
-        else:
-            self._flush(terms, new, most, seconds)
+        try:
+            if new or slow:
+                await self._in(self._writer, self._flush, terms, new, most, seconds)
+            else:
+                self._flush(terms, new, most, seconds)
+        except BaseException:
+            self._at_hand.clear()  # it may be in the file all the same
+            raise
 
     def _flush(self, terms: list[str], new: bool, most: int, seconds: float) -> None:
         connection = self._writing
@@ -369,7 +373,6 @@ class Sqlite:
 
     async def rollback(self) -> None:
         connection = self._write
-        self._at_hand.clear()
         try:
             if connection is not None and self._in_batch and connection.in_transaction:
                 connection.execute("ROLLBACK")
