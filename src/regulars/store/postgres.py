@@ -20,7 +20,6 @@ from regulars.record import REFERENCE, Change, Customer
 from regulars.search import Filter
 from regulars.store import NEXT_CHANGE, Again, Foreign, Page, Plan, TermKey, statements
 from regulars.store.link import AWAY, LOST, Connection, Link, check, database, first
-from regulars.store.link import migrate as migrate
 
 T = TypeVar("T")
 K = TypeVar("K")

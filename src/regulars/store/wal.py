@@ -1,7 +1,7 @@
 """The write-ahead log of a SQLite file: whether anybody committed, and when its pages are moved to the file.
 
 Both are read from the index of the log, a small file that all connections share (sqlite.org/walformat.html). Its head
-differs after each commit, whoever commits; to look at it costs a tenth of what asking SQLite does.
+differs after each commit, whoever commits; to look at it costs far less than asking SQLite does.
 """
 
 import logging
