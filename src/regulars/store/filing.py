@@ -81,9 +81,9 @@ def entries(plan: Plan) -> list[str]:
     """What a batch appends to the log: tenant in ten digits, term, customer in ten digits, 1 for came or 0 for went."""
     found: list[str] = []
     for tenant_id, number, gone, come in plan.terms:
-        tenant, customer = f"{tenant_id:010d}", f"{number:010d}"
-        found += [f"{tenant}{term}{customer}0" for term in gone]
-        found += [f"{tenant}{term}{customer}1" for term in come]
+        tenant, left, came = f"{tenant_id:010d}", f"{number:010d}0", f"{number:010d}1"
+        found += [tenant + term + left for term in gone]
+        found += [tenant + term + came for term in come]
     return found
 
 
@@ -94,7 +94,7 @@ def log(connection: apsw.Connection, terms: Sequence[str]) -> None:
 
 def file_new(connection: apsw.Connection, terms: Sequence[str]) -> None:
     """File entries of customers that are new, and so cannot be in the log, within the transaction of their batch."""
-    connection.execute(INSERT % "json_each(?) WHERE" + " ORDER BY value", (_encode(terms).decode(),))
+    connection.execute(INSERT % "json_each(?) WHERE", (_encode(sorted(terms)).decode(),))
 
 
 def sweep(connection: apsw.Connection) -> Sweep:
