@@ -488,8 +488,16 @@ class Store:
                     return
                 self._arrived.clear()
                 await self._arrived.wait()
+            await self._gather()
             items, self._waiting = self._waiting[:MOST_IN_BATCH], self._waiting[MOST_IN_BATCH:]
             await self._serve(items)
+
+    async def _gather(self) -> None:
+        """Let in whoever arrives now: as long as each turn of the loop brings more, one commit will do for all."""
+        known = 0
+        while known < len(self._waiting) < MOST_IN_BATCH:
+            known = len(self._waiting)
+            await asyncio.sleep(0)
 
     async def _serve(self, items: list[Item]) -> None:
         """Commit a batch and answer; a batch that one row spoils is run again command by command."""
