@@ -16,10 +16,8 @@ import msgspec
 
 from regulars.store import Plan
 
-PART = 16 << 10
-"""How long the texts are, about, that the entries of a sweep are kept in."""
-STEP = 200
-"""How many entries are filed before the clock is looked at."""
+PART = 4 << 10
+"""How long the texts are, about, that the entries of a sweep are kept in, to be filed one after the other."""
 
 LOG = "INSERT INTO term_log (entries) VALUES (?)"
 LATEST = (
@@ -44,20 +42,15 @@ TURN = (
     "INSERT INTO counters (tenant_id, name, value) VALUES (0, 'filing', 1)"
     " ON CONFLICT (tenant_id, name) DO UPDATE SET value = value + 1"
 )
-
-SOME = "json_each(?) WHERE key >= ? AND key < ? AND"
+LISTED = "json_each(?) WHERE"
 
 _encode = msgspec.json.encode
 
 
-Position = tuple[int, int]
-"""A part of a sweep, and an entry of that part."""
-
-
 @dataclass(slots=True)
 class Sweep:
-    """All that the log held at one moment, sorted, in parts: JSON lists of entries, and how many each has. From `at` on
-    they are still to be filed.
+    """All that the log held at one moment, sorted, in parts: JSON lists of entries, and how many each has. From part
+    `at` on they are still to be filed.
 
     `last` is the newest row of the log in it. `turn` counts how often somebody began to file; when another did since,
     what this sweep still holds may be outdated.
@@ -66,11 +59,11 @@ class Sweep:
     turn: int
     last: int
     parts: list[tuple[str, int]]
-    at: Position = (0, 0)
+    at: int = 0
 
     @property
     def done(self) -> bool:
-        return self.at[0] == len(self.parts)
+        return self.at == len(self.parts)
 
 
 class Outdated(Exception):
@@ -94,7 +87,7 @@ def log(connection: apsw.Connection, terms: Sequence[str]) -> None:
 
 def file_new(connection: apsw.Connection, terms: Sequence[str]) -> None:
     """File entries of customers that are new, and so cannot be in the log, within the transaction of their batch."""
-    connection.execute(INSERT % "json_each(?) WHERE", (_encode(sorted(terms)).decode(),))
+    connection.execute(INSERT % LISTED, (_encode(sorted(terms)).decode(),))
 
 
 def sweep(connection: apsw.Connection) -> Sweep:
@@ -115,27 +108,25 @@ def cut(text: str) -> list[tuple[str, int]]:
     return parts
 
 
-def file(connection: apsw.Connection, swept: Sweep, most: int, seconds: float) -> Position:
-    """File so many entries of a sweep, or all that are left, but hardly longer than `seconds`, within a transaction.
-    When that is committed, the sweep is `at` the position that is returned. Raises `Outdated` when it is of no use any
-    more."""
+def file(connection: apsw.Connection, swept: Sweep, most: int, seconds: float) -> int:
+    """File about so many entries of a sweep, or all that are left, but hardly longer than `seconds`, within a
+    transaction. When that is committed, the sweep is `at` the part that is returned. Raises `Outdated` when it is of no
+    use any more."""
     end = time.perf_counter() + seconds
-    part, low = swept.at
-    begun = swept.at > (0, 0)
-    if connection.execute(TURN_NOW).get != swept.turn + begun:
+    at = swept.at
+    if connection.execute(TURN_NOW).get != swept.turn + bool(at):
         raise Outdated
-    if not begun:
+    if not at:
         connection.execute(TURN)
-    while most > 0 and part < len(swept.parts) and time.perf_counter() < end:
-        text, count = swept.parts[part]
-        high = min(low + most, low + STEP, count)
-        connection.execute(REMOVE % SOME, (text, low, high))
-        connection.execute(INSERT % SOME, (text, low, high))
-        most -= high - low
-        part, low = (part, high) if high < count else (part + 1, 0)
-    if part == len(swept.parts):
+    while most > 0 and at < len(swept.parts) and time.perf_counter() < end:
+        text, count = swept.parts[at]
+        connection.execute(REMOVE % LISTED, (text,))
+        connection.execute(INSERT % LISTED, (text,))
+        most -= count
+        at += 1
+    if at == len(swept.parts):
         connection.execute("DELETE FROM term_log WHERE id <= ?", (swept.last,))
-    return part, low
+    return at
 
 
 def file_all(connection: apsw.Connection) -> None:
