@@ -35,8 +35,16 @@ MIGRATION_TRIES = 20
 LEAST_VERSION = 150_000
 
 AWAY = "The store cannot be reached or written now. Try again in a moment."
-LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.OperatorInterventionError, OSError)
+LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what asyncpg 0.32 says of a connection that the server ended while it was idle
+    asyncpg.OperatorInterventionError,
+    OSError,
+)
 """A connection that is of no use any more."""
+FAILURES = (asyncpg.PostgresError, *LOST, TimeoutError)
+"""All that can go wrong between here and the server."""
 OUTAGES = ("08", "25", "53", "55", "57", "58", "XX")
 """Classes of SQLSTATE by which the server says that it cannot now: gone, read-only, full, busy, broken."""
 ROWS = ("22", "23", "54")
@@ -121,7 +129,7 @@ def database(
             if asyncio.current_task() is None:
                 return await asyncio.create_task(method(self, *args, **kwargs))
             return await method(self, *args, **kwargs)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
+        except (*FAILURES, ValueError) as error:
             known = meaning(error)
             if known is error:
                 raise
@@ -211,7 +219,7 @@ async def migrate(url: str) -> list[int]:
             f"{shown(url)}: {error}. The user must own the database and may create roles; or an administrator does "
             f"first: CREATE ROLE {ROLE} NOLOGIN; GRANT {ROLE} TO the user"
         ) from error
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+    except (*FAILURES, ValueError) as error:
         raise Schema(f"{shown(url)} cannot be opened as a store: {error or type(error).__name__}") from error
 
 
@@ -245,6 +253,6 @@ async def first(work: Callable[[], Awaitable[T]], url: str) -> T:
     """The result; whatever hinders it is said as what is wrong with the store, since nothing runs yet."""
     try:
         return await work()
-    except (RegularsError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+    except (RegularsError, *FAILURES, ValueError) as error:
         cause = error.__cause__ or error
         raise Schema(f"{shown(url)} cannot be opened as a store: {cause or type(cause).__name__}") from error

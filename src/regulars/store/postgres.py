@@ -19,7 +19,7 @@ from regulars.fields import Record, fields_of
 from regulars.record import REFERENCE, Change, Customer
 from regulars.search import Filter
 from regulars.store import NEXT_CHANGE, Again, Foreign, Page, Plan, TermKey, statements
-from regulars.store.link import AWAY, LOST, Connection, Link, check, database, first
+from regulars.store.link import AWAY, FAILURES, LOST, Connection, Link, check, database, first
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -283,7 +283,7 @@ class Postgres:
         try:
             if connection.is_closed() or connection.is_in_transaction():
                 await connection.execute("ROLLBACK")
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        except FAILURES:
             self._drop()
 
     # ---- reads
@@ -296,7 +296,7 @@ class Postgres:
             try:
                 yield connection
             except BaseException:
-                with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+                with suppress(*FAILURES):
                     await connection.execute("ROLLBACK")
                 raise
             await connection.execute("COMMIT")
