@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from regulars import record, wire
+from regulars import flat, record, wire
 from regulars.cli import main as command
 from regulars.errors import RegularsError
 from regulars.fields import DIGITS, PLACES, Field, fields_of, shown
@@ -317,6 +317,12 @@ def body_part(route: Route) -> str:
                 '`{"CustomersIDs": [1, 2]}`, also spelt `CustomerIDs`. Adding a member again is no error. One unknown'
                 " customer, and nobody is added."
             )
+        case "CustomerPatch":
+            return (
+                "A merge patch (RFC 7396) of the members of [GetFlatCustomer](#getflatcustomer): what is named is"
+                " changed, null clears it. `Addresses` and `CustomerGroups` are replaced whole, `CustomColumns` is"
+                " merged column by column."
+            )
         case "Login":
             return body_rows(wire.LOGIN, ("Username", "Password"))
     return f"A `{route.body}`." if route.body else ""
@@ -361,12 +367,27 @@ def keys_of(schema: dict[str, Any]) -> str:
     return ", ".join(f"`{key}` {kind_of(one)}" for key, one in schema["properties"].items())
 
 
+def flat_part() -> str:
+    """The members of a flat customer, by how they are changed."""
+    schema = openapi.schemas()["FlatCustomer"]["properties"]
+    rows = [
+        [f"`{spec.member}`", kind_of(schema[spec.member]), "" if spec.name in flat.READ_ONLY else "yes", spec.doc]
+        for spec in flat.FIELDS.values()
+    ]
+    rows.append(["`Name`", "string", "yes", "First, middle and last name; changes as `Name` of UpdateCustomer does."])
+    return table(["member", "kind", "can be changed", "meaning"], rows)
+
+
 def answer_part(route: Route) -> str:
     """What a call answers."""
     schema = openapi.schemas().get(openapi.ANSWERS.get(route.answer, ""))
     match route.answer:
         case "customer":
             return reading_part()
+        case "flat" if route.method == "GET":
+            return flat_part()
+        case "flat":
+            return "Answers the customer as [GetFlatCustomer](#getflatcustomer) does."
         case "id":
             return "Answers the id of the new customer, a bare JSON number."
         case "page" | "companies" if schema:

@@ -92,12 +92,22 @@ REFERENCE: tuple[Any, ...] = (
 
 
 class Clock:
-    """The time, which a test can move ahead."""
+    """The time, which a test can move ahead, or stop."""
 
     ahead = timedelta()
+    stopped: datetime | None = None
 
     def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
+        return (self.stopped or datetime.now(UTC)) + self.ahead
+
+    @contextmanager
+    def stop(self) -> Iterator[None]:
+        """No time passes while the block runs."""
+        self.stopped = datetime.now(UTC)
+        try:
+            yield
+        finally:
+            self.stopped = None
 
     @contextmanager
     def later(self, **by: float) -> Iterator[None]:

@@ -82,7 +82,8 @@ def test_a_wrong_method_is_refused_and_the_right_ones_named(api: Api, path: str)
         assert answer.status_code == 405
         assert set(answer.headers["Allow"].split(", ")) == allowed
         if method != "HEAD":
-            assert answer.json() == {"Message": f"The requested resource does not support http method '{method}'."}
+            said = answer.json()["detail" if path.startswith("/api/v1/") else "Message"]
+            assert said == f"The requested resource does not support http method '{method}'."
 
 
 @pytest.mark.parametrize(
@@ -294,7 +295,9 @@ def test_swagger_and_probes_need_no_token(api: Api) -> None:
 
 
 def test_the_routes_are_those_of_the_contract() -> None:
-    found: Any = {(route.method, route.path.replace("/rest", "", 1)) for route in ROUTES if route.public}
+    found: Any = {
+        (route.method, route.path.replace("/rest", "", 1)) for route in ROUTES if route.public and not route.own
+    }
     assert found == {
         ("POST", "/api/token"),
         ("PUT", "/api/Customers/{id}"),

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from regulars.errors import Conflict, Refused
+from regulars.errors import Conflict, Refused, Unconditional
 from regulars.fields import Field, Invalid, converter, fields_of, shown, to_moment
 from regulars.record import (
     Address,
@@ -23,6 +23,7 @@ from regulars.record import (
     Customer,
     Employee,
     Group,
+    PaymentTerm,
     Service,
     Tenant,
 )
@@ -33,6 +34,8 @@ Problems = dict[str, list[str]]
 """Member → what is wrong with it."""
 
 MOST_ADDRESSES = 100
+ANY_VERSION = range(1, 2**63)
+"""For `expect`: whichever version the customer is at."""
 
 
 @dataclass(slots=True)
@@ -74,12 +77,19 @@ def update_addresses(tx: Tx, customer_id: int, patch: Patch, expect: Collection[
     """Replace the addresses with a known id, add those with id 0, leave the others (contract §4.3)."""
     patch = patch.fresh()
     before = current(tx, customer_id, expect)
-    addresses = {one.id: one for one in before.addresses}
+    after = replace(before, addresses=placed(tx, before, patch, before.addresses))
+    return store(tx, before, after, patch)
+
+
+def placed(tx: Tx, before: Customer, patch: Patch, kept: Sequence[Address]) -> tuple[Address, ...]:
+    """The addresses of a patch in their places, and those of `kept` that it does not name."""
+    own = {one.id for one in before.addresses}
+    addresses = {one.id: one for one in kept}
     seen: set[int] = set()
     for index, one in patch.values.get("addresses", ()):
         check_address(one, index, patch)
-        if one.id and one.id not in addresses:
-            known = ", ".join(str(number) for number in sorted(addresses)) or "none"
+        if one.id and one.id not in own:
+            known = ", ".join(str(number) for number in sorted(own)) or "none"
             patch.refuse(
                 f"Addresses[{index}].ID",
                 f"Expected 0 for a new address, or the id of one that the customer has ({known}), got {one.id}.",
@@ -92,33 +102,53 @@ def update_addresses(tx: Tx, customer_id: int, patch: Patch, expect: Collection[
         seen.add(one.id) if one.id else None
     if len(addresses) > MOST_ADDRESSES:
         patch.refuse("Addresses", f"Expected at most {MOST_ADDRESSES} addresses, got {len(addresses)}.")
-    after = replace(before, addresses=tuple(addresses[number] for number in sorted(addresses)))
-    return store(tx, before, after, patch)
+    return tuple(addresses[number] for number in sorted(addresses))
 
 
 def update_custom_columns(tx: Tx, customer_id: int, patch: Patch, expect: Collection[int] | None = None) -> Customer:
     """Set the values of custom columns, named as the tenant defined them (contract §4.4)."""
     patch = patch.fresh()
     before = current(tx, customer_id, expect)
+    return store(tx, before, replace(before, custom_values=valued(tx, before, patch)), patch)
+
+
+def valued(tx: Tx, before: Customer, patch: Patch) -> dict[int, Any]:
+    """The customer's custom columns with the values of a patch, each of which says under which members to refuse its
+    name and its value."""
     columns = {fold(column.name): column for column in tx.all(Column)}
     values = dict(before.custom_values)
     seen: set[int] = set()
-    for index, name, value in patch.values.get("custom_columns", ()):
+    wanted = patch.values.get("custom_values", ())
+    if wanted is None:
+        wanted = [("CustomColumns", "CustomColumns", one.name, "") for one in columns.values() if one.id in values]
+    for named, given, name, value in wanted:
         column = columns.get(fold(name))
         if column is None:
             known = ", ".join(column.name for column in columns.values()) or "none"
-            patch.refuse(f"CustomColumns[{index}].ColumnName", f"Expected one of {known}, got {shown(name)}.")
+            patch.refuse(named, f"Expected one of {known}, got {shown(name)}.")
         elif column.id in seen:
-            patch.refuse(f"CustomColumns[{index}].ColumnName", f"Expected each column once, got {column.name} again.")
+            patch.refuse(named, f"Expected each column once, got {column.name} again.")
         elif value is not None:
             try:
                 values[column.id] = custom_value(column, value)
             except Invalid as error:
-                patch.refuse(f"CustomColumns[{index}].Value", f"{column.name}: {error}")
+                patch.refuse(given, f"{column.name}: {error}")
         if column is not None:
             seen.add(column.id)
-    after = replace(before, custom_values={key: values[key] for key in sorted(values) if values[key] not in ("", ())})
-    return store(tx, before, after, patch)
+    return {key: values[key] for key in sorted(values) if values[key] not in ("", ())}
+
+
+def merge(tx: Tx, customer_id: int, patch: Patch, expect: Collection[int] | None = None) -> Customer:
+    """Change what `patch` names, of all that a customer has: addresses and groups are replaced whole, custom columns
+    one by one. Otherwise as `update`."""
+    patch = patch.fresh()
+    before = current(tx, customer_id, expect)
+    values = dict(patch.values)
+    if "addresses" in values:
+        values["addresses"] = placed(tx, before, patch, ())
+    if "custom_values" in values:
+        values["custom_values"] = valued(tx, before, patch)
+    return store(tx, before, replace(before, **values), patch)
 
 
 def create(tx: Tx, patch: Patch, *, lenient: bool = False) -> int:
@@ -168,11 +198,18 @@ def load(tx: Tx, customers: Sequence[Customer]) -> int:
 
 def current(tx: Tx, customer_id: int, expect: Collection[int] | None) -> Customer:
     before = tx.get(Customer, customer_id)
-    if expect is not None and before.version not in expect:
+    if expect is None:
+        if tx.actor.door == "api" and tx.get(Tenant, tx.tenant_id).require_if_match:
+            raise Unconditional(
+                f'Expected If-Match with the version that is meant, such as "{before.version}", or * for any: '
+                "this tenant demands it."
+            )
+    elif before.version not in expect:
         raise Conflict(
             f"Customer {customer_id} is at version {before.version}, not at the version that If-Match names. "
             "Read it again and repeat the change.",
             before.version,
+            expect,
         )
     return before
 
@@ -237,6 +274,12 @@ def check(tx: Tx, before: Customer | None, after: Customer, patch: Patch) -> Non
                 )
     if touched("carrier_id", "carrier_method_id"):
         check_carrier(tx, after, patch)
+    if touched("credit_term") and after.credit_term and not tx.find(PaymentTerm, after.credit_term):
+        patch.refuse("CreditTerm", unknown("payment term", tx.all(PaymentTerm), after.credit_term))
+    if touched("group_ids"):
+        for number in after.group_ids:
+            if not tx.find(Group, number):
+                patch.refuse("CustomerGroups", unknown("group", tx.all(Group), number))
     if after.email and touched("email") and tx.get(Tenant, tx.tenant_id).block_duplicate_email:
         others = tx.holders(CODES["email"] + fold(after.email)) - {after.id}
         if others:

@@ -1,6 +1,6 @@
 """What can go wrong, each with a stable code that every door (HTTP, CLI, client) translates in one place."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import ClassVar
 
 
@@ -13,6 +13,7 @@ class RegularsError(Exception):
     ├── NotFound          no such record in this tenant
     ├── Refused           the request breaks the contract or a business rule
     ├── Conflict          a precondition failed: somebody else was first
+    ├── Unconditional     a precondition is demanded, and there was none
     ├── TooMany           slow down
     └── Unavailable       the store cannot take this now; nothing is promised
     """
@@ -54,13 +55,20 @@ class Refused(RegularsError):
 
 
 class Conflict(RegularsError):
-    """`version` is the one the record has now."""
+    """`version` is the one the record has now, `expected` those that were named, and `members` what was changed since
+    the newest of these, as far as that is known."""
 
     code = "conflict"
 
-    def __init__(self, message: str, version: int) -> None:
+    def __init__(
+        self, message: str, version: int, expected: Collection[int] = (), members: Collection[str] = ()
+    ) -> None:
         super().__init__(message)
-        self.version = version
+        self.version, self.expected, self.members = version, sorted(expected), list(members)
+
+
+class Unconditional(RegularsError):
+    code = "unconditional"
 
 
 class TooMany(RegularsError):

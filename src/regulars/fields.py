@@ -121,6 +121,8 @@ def converter(spec: Field) -> Callable[[object], Any]:
     if kind == tuple[str, ...]:
         to_text = text_converter(spec)
         return lambda value: to_texts(value, spec.many, to_text)
+    if kind == datetime | None:
+        return to_moment
     return lambda value: value
 
 

@@ -167,7 +167,7 @@ class Customer(Record, frozen=True, gc=False):
 
     tenant_id: Annotated[int, Field("The tenant the customer belongs to.")]
     id: Annotated[int, Field("The customer's number.", "ID", reads=("General.ID",), finds="customerIds")]
-    version: Annotated[int, Field("Counts the changes of this customer; sent as ETag.")] = 1
+    version: Annotated[int, Field("Counts the changes of this customer; sent as ETag.", "Version")] = 1
     change_id: Annotated[int, Field("Its latest change; from there its history can be followed back.")] = 0
 
     title: Annotated[str, seed("Title", "General.Title", "The form of address, such as Dr.", limit=50)] = ""
@@ -384,6 +384,10 @@ class Tenant(Record, frozen=True):
     ] = False
     block_duplicate_email: Annotated[
         bool, Field("No two customers may have the same e-mail address, compared without case.")
+    ] = False
+    require_if_match: Annotated[
+        bool,
+        Field("An update by API must say with If-Match which version it means to change; 428 otherwise."),
     ] = False
     quirks: Annotated[
         bool,

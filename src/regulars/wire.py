@@ -255,18 +255,24 @@ def read_update(body: str, data: object, strict: bool) -> Reading:
                 reading.refuse(member, str(error))
     else:
         reading.values = reading.members(data, names)
-    if "name" in reading.values:
-        first, last = split_name(reading.values.pop("name"))
-        if not first:
-            reading.refuse("Name", "Expected a name, got only blanks. To leave it as it is send null or leave it out.")
-        elif len(first) > LONGEST_FIRST:
-            reading.refuse("Name", f"Expected a first word of at most {LONGEST_FIRST} characters, got {len(first)}.")
-        elif len(last) > LONGEST_LAST:
-            reading.refuse("Name", f"Expected at most {LONGEST_LAST} characters after the first word, got {len(last)}.")
-        else:
-            reading.values.update(first_name=first, middle_name="", last_name=last)
+    name_in_parts(reading)
     reading.demand(names, strict)
     return reading
+
+
+def name_in_parts(reading: Reading) -> None:
+    """Of a full name, first and last name (contract §9)."""
+    if "name" not in reading.values:
+        return
+    first, last = split_name(reading.values.pop("name"))
+    if not first:
+        reading.refuse("Name", "Expected a name, got only blanks. To leave it as it is send null or leave it out.")
+    elif len(first) > LONGEST_FIRST:
+        reading.refuse("Name", f"Expected a first word of at most {LONGEST_FIRST} characters, got {len(first)}.")
+    elif len(last) > LONGEST_LAST:
+        reading.refuse("Name", f"Expected at most {LONGEST_LAST} characters after the first word, got {len(last)}.")
+    else:
+        reading.values.update(first_name=first, middle_name="", last_name=last)
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -337,9 +343,17 @@ def read_list(reading: Reading, data: object, names: Names, attribute: str, most
 def read_addresses(data: object, strict: bool) -> Reading:
     """`{"Addresses": […]}`; each address whole, so what is required must be there."""
     reading = Reading()
+    items = read_list(reading, data, ADDRESSES, "addresses", MOST_LISTED)
+    reading.values["addresses"] = whole_addresses(reading, items)
+    reading.demand({**ADDRESSES, **names_of("address")}, strict)
+    return reading
+
+
+def whole_addresses(reading: Reading, items: list[Any]) -> list[tuple[int, Address]]:
+    """The addresses of a list, each with its index there."""
     names = names_of("address")
     found = []
-    for index, item in enumerate(read_list(reading, data, ADDRESSES, "addresses", MOST_LISTED)):
+    for index, item in enumerate(items):
         path = f"Addresses[{index}]."
         values = reading.members(item, names, path, f"{reading.spelt['Addresses']}[{index}].")
         for spec in names.values():
@@ -348,9 +362,7 @@ def read_addresses(data: object, strict: bool) -> Reading:
                 reading.refuse(member, "Expected a value: it is required, since an address is sent whole.")
         if isinstance(item, dict):
             found.append((index, Address(**{"id": 0, **values})))
-    reading.values["addresses"] = found
-    reading.demand({**ADDRESSES, **names}, strict)
-    return reading
+    return found
 
 
 def read_custom_columns(data: object, strict: bool) -> Reading:
@@ -361,10 +373,10 @@ def read_custom_columns(data: object, strict: bool) -> Reading:
         path = f"CustomColumns[{index}]."
         values = reading.members(item, CUSTOM_COLUMN, path, f"{reading.spelt['CustomColumns']}[{index}].")
         if "name" in values:
-            found.append((index, values["name"], values.get("value")))
+            found.append((path + "ColumnName", path + "Value", values["name"], values.get("value")))
         elif isinstance(item, dict) and path + "ColumnName" not in reading.problems:
             reading.refuse(path + "ColumnName", "Expected the name of a custom column: it is required.")
-    reading.values["custom_columns"] = found
+    reading.values["custom_values"] = found
     reading.demand({**CUSTOM_COLUMNS, **CUSTOM_COLUMN}, strict)
     return reading
 
@@ -498,14 +510,17 @@ class CustomColumns:
                 found[number] = self.heads[number] + encode(custom_value(column, value)) + b"}"
         return msgspec.Raw(b"[" + b",".join(found.values()) + b"]")
 
-    def listed(self, values: Mapping[int, Any]) -> list[dict[str, Any]] | None:
-        """The columns that have a value (contract §3.1)."""
-        found = [
-            {"ColumnName": column.name, "Value": custom_value(column, value)}
+    def named(self, values: Mapping[int, Any]) -> dict[str, Any]:
+        """Name → value of the columns that have one."""
+        return {
+            column.name: custom_value(column, value)
             for number, value in values.items()
             if (column := self.columns.get(number))
-        ]
-        return found or None
+        }
+
+    def listed(self, values: Mapping[int, Any]) -> list[dict[str, Any]] | None:
+        """The columns that have a value (contract §3.1)."""
+        return [{"ColumnName": name, "Value": value} for name, value in self.named(values).items()] or None
 
 
 def custom_value(column: Column, value: Any) -> Any:

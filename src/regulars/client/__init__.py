@@ -35,6 +35,7 @@ from regulars.client.answers import (
     read_choices,
     read_companies,
     read_details,
+    read_object,
     read_page,
     read_server,
     read_token,
@@ -47,6 +48,7 @@ from regulars.client.bodies import (
     address_body,
     api_url,
     members,
+    merge_patch,
     paging,
     precondition,
     query,
@@ -72,6 +74,8 @@ __all__ = [
 
 LONGEST_WAIT = 60.0
 """When the service asks for a longer pause than this, in seconds, the error is raised at once."""
+VENDOR, OWN = "/rest/api", "/api/v1"
+"""Where the vendor's calls are; our own are beside it, and their paths begin with a slash."""
 MARGIN = 60.0
 """A token is renewed this many seconds before it expires, but not before nine tenths of its life."""
 
@@ -139,7 +143,7 @@ class Operations:
         headers |= call.headers
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        url = f"{self.base_url}/{call.path}"
+        url = f"{self.base_url}/{call.path}" if call.path[0] != "/" else self.base_url.removesuffix(VENDOR) + call.path
         return httpx2.Request(call.method, url, params=list(call.query) or None, headers=headers, content=call.body)
 
     def _update(
@@ -241,6 +245,33 @@ class Operations:
         for an unknown one, `ValueError` for an empty one (it would match all), `Refused`.
         """
         return listing(page, filters, size)
+
+    @operation
+    def get_flat_customer(self, customer_id: int, /) -> Call[dict[str, Any]]:
+        """One customer as one flat object by member names, with all that it has; `Version` is for `if_match`. Only of
+        this service. Raises `NotFound`."""
+        return Call("GET", f"{OWN}/customers/{index(customer_id)}", read_object)
+
+    @operation
+    def patch_customer(
+        self,
+        customer_id: int,
+        values: Mapping[str, Any],
+        /,
+        *,
+        if_match: int | str | None = None,
+        strict: bool = False,
+    ) -> Call[dict[str, Any]]:
+        """Change the named members of a customer; None clears one. Returns the customer as `get_flat_customer`.
+
+        Names are those of the wire or of `record.Customer`. `Addresses` and `CustomerGroups` are replaced whole,
+        `CustomColumns` is a mapping of the columns to change. Only of this service. Raises `TypeError` for an unknown
+        name, `Refused`, `NotFound`, `Conflict`.
+        """
+        headers = precondition(if_match) | ({"Prefer": "handling=strict"} if strict else {})
+        body = wire.encode(merge_patch(values))
+        path = f"{OWN}/customers/{index(customer_id)}"
+        return Call("PATCH", path, read_object, body=body, headers=headers, repeatable=False)
 
     @operation
     def create_customer(self, values: Mapping[str, Value] | None = None, /, **fields: Value) -> Call[int]:

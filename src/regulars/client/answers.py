@@ -13,7 +13,17 @@ import httpx2
 import msgspec
 
 from regulars import wire
-from regulars.errors import Conflict, Denied, NotFound, Refused, RegularsError, TooMany, Unauthenticated, Unavailable
+from regulars.errors import (
+    Conflict,
+    Denied,
+    NotFound,
+    Refused,
+    RegularsError,
+    TooMany,
+    Unauthenticated,
+    Unavailable,
+    Unconditional,
+)
 from regulars.fields import Field, Invalid, fields_of, to_int, to_moment
 from regulars.record import Address, ColumnType, Company, Customer, Rating
 
@@ -100,6 +110,11 @@ def json_as(answer: httpx2.Response, kind: type[T]) -> T:
             f"Expected a JSON {kind.__name__} from {answer.request.url.path}, got {answer.text[:60]!r}."
         )
     return value
+
+
+def read_object(answer: httpx2.Response) -> dict[str, Any]:
+    """A JSON object, its decimals exact."""
+    return json_as(answer, dict)
 
 
 def convert(spec: Field, value: Any) -> Any:
@@ -255,7 +270,8 @@ def failure(answer: httpx2.Response) -> RegularsError | None:
         return None
     status, body = answer.status_code, json_of(answer)
     holder = body if isinstance(body, dict) else {}
-    message = str(body if isinstance(body, str) else holder.get("Message") or holder.get("Error") or "")
+    told = holder.get("Message") or holder.get("Error") or holder.get("detail") or ""
+    message = str(body if isinstance(body, str) else told)
     said = message.lower()
     if status == 401 or "invalid username or password" in said:
         return Unauthenticated(message or "Not Valid Token")
@@ -264,7 +280,9 @@ def failure(answer: httpx2.Response) -> RegularsError | None:
     if status == 429 or (status == 409 and "too many requests" in said):
         return TooMany(message or "Too many requests.", pause(answer, holder))
     if status in (409, 412):
-        return Conflict(message or "The record was changed by somebody else.", version_of(answer))
+        return conflict(message or "The record was changed by somebody else.", version_of(answer), holder)
+    if status == 428:
+        return Unconditional(message)
     if status == 403:
         return Denied(message or "Authorization has been denied for this request.")
     if status in (400, 413, 415, 422):
@@ -275,7 +293,19 @@ def failure(answer: httpx2.Response) -> RegularsError | None:
     return RegularsError(f"The service answered {status}: {message or answer.text[:200]} (request id: {number})")
 
 
+def conflict(message: str, version: int, body: Mapping[str, Any]) -> Conflict:
+    """With what the service says of it, as the vendor's bodies or as a problem."""
+    said = {name: body.get(name.title()) or body.get(name) or [] for name in ("expected", "members")}
+    return Conflict(message, version, **{name: one for name, one in said.items() if isinstance(one, list)})
+
+
 def problems_of(body: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Why a request was refused, by member, from the vendor's bodies or from a problem (RFC 9457)."""
+    found: dict[str, list[str]] = {}
+    for one in objects(body.get("errors")):
+        found.setdefault(str(one.get("member")), []).append(str(one.get("detail")))
+    if found:
+        return found
     state = body.get("ModelState")
     pairs = state.items() if isinstance(state, dict) else ()
     return {name: [str(one) for one in (why if isinstance(why, list) else [why])] for name, why in pairs}

@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 import msgspec
 
-from regulars import queries, wire
+from regulars import flat, queries, wire
 from regulars.fields import Field
 from regulars.record import Address, CustomerType, NewCustomerType
 
@@ -66,6 +66,20 @@ def writing(value: Any, member: str) -> Any:
     if isinstance(value, float | Decimal) and not math.isfinite(value):
         raise ValueError(f"{member}: expected a finite number, got {value}.")
     return value.name if isinstance(value, CustomerType | NewCustomerType) else value
+
+
+def merge_patch(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A merge patch from attribute or member names in any case; None stays, as it clears."""
+    names = {spec.name.lower(): spec for spec in flat.NAMES.values()} | dict(flat.NAMES)
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        spec = names.get(name.lower())
+        if spec is None:
+            raise unknown(name, {key: one.name for key, one in names.items()}, "patch_customer")
+        if spec.member in found:
+            raise TypeError(f"patch_customer got {spec.member} twice, the second time as {name!r}.")
+        found[spec.member] = [address_body(one) for one in value or ()] if spec.name == "addresses" else value
+    return found
 
 
 def address_body(address: Address | Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from regulars import wire
+from regulars import flat, wire
 from regulars.http.messages import instant
 from regulars.record import (
     Address,
@@ -63,6 +63,13 @@ BODIES: dict[str, dict[str, Any]] = {
         ]
     },
     "CustomColumns": {"CustomColumns": [{"ColumnName": "HeardFrom", "Value": "Friend"}]},
+    "CustomerPatch": {
+        "Name": "Ann Lee",
+        "Fax": None,
+        "CreditLimit": 2500.00,
+        "CustomColumns": {"HeardFrom": None},
+        "CustomerGroups": [1],
+    },
     "GroupMembers": {"CustomersIDs": [1]},
     "Login": {"Username": "ann@example.com", "Password": "correct horse"},
 }
@@ -119,6 +126,7 @@ def answer_examples() -> dict[str, Any]:
             ".expires": instant(issued + timedelta(hours=1)),
         },
         "CustomerDetails": json.loads(whole),
+        "FlatCustomer": json.loads(flat.write(customer, columns)),
         "CustomerPage": json.loads(wire.write_page([customer], 1, columns)),
         "NewId": 201,
         "CompanyPage": {"Items": [wire.write_company(company)], "TotalResults": 1},

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, quote
 import msgspec
 
 from regulars.access import Caller
+from regulars.customers import ANY_VERSION
 from regulars.errors import (
     Conflict,
     Denied,
@@ -20,6 +21,7 @@ from regulars.errors import (
     TooMany,
     Unauthenticated,
     Unavailable,
+    Unconditional,
 )
 from regulars.wire import QUIRKS, Reading, encode
 
@@ -43,12 +45,13 @@ class Response(msgspec.Struct):
         """The status line and the headers, without the blank line at the end. Raises `ValueError` when one of them
         would break its line: then the client would take a part of it for something else."""
         line = f"HTTP/1.1 {self.status} {self.reason}\r\n" if self.reason else STATUS_LINES[self.status]
-        head = f"{line}content-length: {len(self.body)}\r\nx-request-id: {request_id}\r\n".encode()
+        length = f"content-length: {len(self.body)}\r\n" if self.status != 304 else ""  # that has the other's
+        head = f"{line}{length}x-request-id: {request_id}\r\n".encode()
         if self.body:
             head += b"content-type: %b\r\n" % self.kind
         for header in self.headers:
             head += b"%b: %b\r\n" % header
-        if len(head.splitlines()) != 3 + bool(self.body) + len(self.headers):
+        if len(head.splitlines()) != 2 + bool(length) + bool(self.body) + len(self.headers):
             raise ValueError(f"a header has a line break: {self.headers}")
         return head
 
@@ -90,13 +93,27 @@ class Request(msgspec.Struct):
         wanted = [re.sub(r'[\s"]', "", part.partition(";")[0]).lower() for part in prefer.decode("latin-1").split(",")]
         return preference in wanted
 
-    def expected_versions(self) -> frozenset[int] | None:
-        """The versions that `If-Match` allows: None for any. What is no strong integer tag never matches."""
+    def expected_versions(self) -> Collection[int] | None:
+        """The versions that `If-Match` allows; None without it. What is no strong integer tag never matches."""
         header = self.headers.get(b"if-match")
-        if header is None or header.strip() == b"*":
-            return None
-        tags = (tag.strip() for tag in header.decode("latin-1").split(","))
-        return frozenset(int(tag[1:-1]) for tag in tags if STRONG_VERSION.fullmatch(tag))
+        return None if header is None else versions(header)
+
+    def known_versions(self) -> Collection[int]:
+        """The versions that the client has, as `If-None-Match` says; here a weak tag is as good (RFC 9110 13.1.2)."""
+        return versions(self.headers.get(b"if-none-match", b"").replace(b'W/"', b'"'))
+
+
+def versions(header: bytes) -> Collection[int]:
+    """The versions that a list of tags names."""
+    if header.strip() == b"*":
+        return ANY_VERSION
+    tags = (tag.strip() for tag in header.decode("latin-1").split(","))
+    return frozenset(int(tag[1:-1]) for tag in tags if STRONG_VERSION.fullmatch(tag))
+
+
+def is_own(path: str) -> bool:
+    """Whether a path is one of ours, not one of the vendor's: its errors are problems, and it knows no quirks."""
+    return path[:8].lower() == "/api/v1/"
 
 
 def etag(version: int) -> tuple[bytes, bytes]:
@@ -120,6 +137,7 @@ STATUS: dict[type[RegularsError], int] = {
     Denied: 403,
     NotFound: 404,
     Conflict: 412,
+    Unconditional: 428,
     TooMany: 429,
     Unavailable: 503,
 }
@@ -170,13 +188,15 @@ def error_response(error: BaseException, request: Request) -> Response:
             body = error.message
         case Conflict():
             headers = [etag(error.version)]
+            extra = {"Version": error.version, "Expected": error.expected, "Members": error.members}
+            body |= extra
         case TooMany():
             until = datetime.now(UTC) + timedelta(seconds=error.retry_after)
             body = {"Error": "Too many requests.", "RateLimitResetTime": instant(until)}
             headers = [retry_after(error.retry_after)]
         case Unavailable():
             headers = [retry_after(error.retry_after)]
-    if "application/problem+json" in request.header(b"accept").lower():
+    if "application/problem+json" in request.header(b"accept").lower() or is_own(request.path):
         code = error.code if isinstance(error, RegularsError) else "error"
         detail = error.message if isinstance(error, RegularsError) else "An error has occurred."
         problem = {
@@ -188,6 +208,7 @@ def error_response(error: BaseException, request: Request) -> Response:
             "errors": [
                 {"member": name, "detail": text} for name, why in extra.get("ModelState", {}).items() for text in why
             ],
+            **{name.lower(): value for name, value in extra.items() if name != "ModelState"},
         }
         return Response(status, encode(problem), headers, PROBLEM, reason)
     return Response(status, encode(body), headers, reason=reason)

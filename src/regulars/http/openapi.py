@@ -28,6 +28,7 @@ Log in with **CreateToken**, then press *Authorize* and paste the token.
 ANSWERS = {
     "token": "Token",
     "customer": "CustomerDetails",
+    "flat": "FlatCustomer",
     "page": "CustomerPage",
     "id": "NewId",
     "companies": "CompanyPage",
@@ -62,6 +63,10 @@ DESCRIPTIONS = {
     " one; a blank one is as if absent. Past the end `Items` is empty.",
     "ListShippingServices": "A carrier that the tenant does not have is a 400 that names those it has.",
     "GetServerByTeam": "The host has the team's name as first label where hosts name tenants.",
+    "PatchCustomer": "A merge patch (RFC 7396): what is named is changed, null clears it. `Addresses` and"
+    " `CustomerGroups` are replaced whole (an address with a known `ID` keeps it, 0 adds one, what is not listed is"
+    " removed); `CustomColumns` is an object by name, merged column by column. `ID`, `Version`, `CreatedOn` and"
+    " `ModifiedOn` are ignored, `Name` beside one of its parts as well. The rules are those of the vendor's calls.",
     "CreateToken": "Also takes a form, `application/x-www-form-urlencoded`. After five failures an account waits: 429.",
 }
 
@@ -124,6 +129,7 @@ PARAMETERS["GetServerByTeamOnApiHost"] = PARAMETERS["GetServerByTeam"]
 REQUIRED = {"carrier"}
 EXAMPLES = {"carrier": "UPS", "team": "tt", "keyword": "lee", "createdOnFrom": "11/23/2024", "pageSize": 50}
 REQUEST_HEADERS: dict[str, tuple[Schema, str]] = {
+    "If-None-Match": (TEXT, "The versions that the client has: the answer is 304 when it is still one of these."),
     "If-Match": (TEXT, 'Only when the customer is at one of these versions, such as `"3"`; otherwise 412. `*`: any.'),
     "Prefer": (
         TEXT,
@@ -143,11 +149,17 @@ def parameters(route: Route) -> list[Schema]:
         if name not in REQUIRED and schema is not TEXT:
             one["allowEmptyValue"] = True
         found.append({**one, **({"example": EXAMPLES[name]} if name in EXAMPLES else {})})
-    used = list(REQUEST_HEADERS) if route.method == "PUT" else ["Prefer"] if route.body not in ("", "Login") else []
-    for name in used:
+    for name in request_headers(route):
         schema, doc = REQUEST_HEADERS[name]
         found.append({"name": name, "in": "header", "schema": schema, "description": doc, "required": False})
     return found
+
+
+def request_headers(route: Route) -> list[str]:
+    if route.method == "GET":
+        return ["If-None-Match"] if route.answer in ("customer", "flat") else []
+    named = ["Prefer"] if route.body not in ("", "Login") else []
+    return ["If-Match", *named] if route.method in ("PUT", "PATCH") else named
 
 
 # ---- answers
@@ -168,9 +180,10 @@ ERRORS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "401": ("No valid credentials.", "Message", ("WWW-Authenticate",)),
     "403": ("The user may not do this.", "Message", ()),
     "404": ("No such record.", "NotFound", ()),
-    "412": ("The customer is at another version.", "Message", ("ETag",)),
+    "412": ("The customer is at another version; `Members` were changed meanwhile.", "Conflict", ("ETag",)),
     "413": ("The body is too large.", "Message", ()),
     "415": ("The body is of another media type.", "Message", ()),
+    "428": ("The tenant demands If-Match.", "Message", ()),
     "429": ("Too many requests.", "TooMany", ("Retry-After",)),
     "500": ("An error of the server; the detail is in its log under the request id.", "Message", ()),
     "503": ("The store cannot take this now.", "Message", ("Retry-After",)),
@@ -184,17 +197,17 @@ def headers(*names: str) -> Schema:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
-def error(status: str) -> Schema:
+def error(status: str, own: bool = False) -> Schema:
+    """An error of the vendor's calls, or of our own, which are always problems."""
     description, name, more = ERRORS[status]
     example = answer_examples().get(name)
-    return {
-        "description": description,
-        "headers": headers("X-Request-Id", *more),
-        "content": {
-            "application/json": {"schema": ref(name), **({"example": example} if example else {})},
-            "application/problem+json": {"schema": ref("Problem")},
-        },
+    content = {
+        "application/json": {"schema": ref(name), **({"example": example} if example else {})},
+        "application/problem+json": {"schema": ref("Problem")},
     }
+    if own:
+        del content["application/json"]
+    return {"description": description, "headers": headers("X-Request-Id", *more), "content": content}
 
 
 def success(route: Route) -> Schema:
@@ -210,7 +223,10 @@ def success(route: Route) -> Schema:
         found["links"] = {
             name: {"operationId": name, "parameters": number} for name in ("GetCustomer", "UpdateCustomer")
         }
-    elif route.answer == "customer":
+    elif route.method == "PATCH":
+        own = ("ETag", "Ignored-Members")
+        found["description"] = "Done and on disk; the customer as it is now."
+    elif route.answer in ("customer", "flat"):
         own = ("ETag",)
     elif route.body == "GroupMembers":
         own = ("Ignored-Members",)
@@ -223,8 +239,8 @@ def success(route: Route) -> Schema:
 
 def responses(route: Route) -> dict[str, Schema]:
     statuses = ["400", "500", "503"]
-    if route.method == "PUT":
-        statuses.append("412")
+    if route.method in ("PUT", "PATCH"):
+        statuses += ["412", "428"]
     if "{id}" in route.path:
         statuses.append("404")
     if route.permission:
@@ -233,7 +249,12 @@ def responses(route: Route) -> dict[str, Schema]:
         statuses += ["401", "429"]
     if route.body:
         statuses += ["413", "415"]
-    errors = {status: {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)}
+    form = "{}-own" if route.own else "{}"
+    errors: dict[str, Schema] = {
+        status: {"$ref": f"#/components/responses/{form.format(status)}"} for status in sorted(statuses)
+    }
+    if "If-None-Match" in request_headers(route):
+        errors["304"] = {"description": "The client has it already.", "headers": headers("X-Request-Id", "ETag")}
     return {"200": success(route), **errors}
 
 
@@ -252,21 +273,24 @@ def operation(route: Route) -> Schema:
     if route.name in DESCRIPTIONS:
         found["description"] = DESCRIPTIONS[route.name]
     if route.body:
-        content = {"application/json": {"schema": ref(route.body), "example": BODIES[route.body]}}
+        media = "application/merge-patch+json" if route.method == "PATCH" else "application/json"
+        content = {media: {"schema": ref(route.body), "example": BODIES[route.body]}}
         found["requestBody"] = {"required": True, "content": content}
     return found
 
 
+OWN = "Beyond the vendor"
 TAGS = {
     "Customers": "Read, filter, create and update.",
     "Companies": "The companies that customers belong to.",
     "Settings": "The lists that give meaning to keys.",
     "Access": "Logging in, and finding the server.",
+    OWN: "Our own calls. Errors are RFC 9457 problems; quirks do not hold here.",
 }
 
 
 def tag(route: Route) -> str:
-    return next((name for name in TAGS if name in route.path.split("/")), "Access")
+    return OWN if route.own else next((name for name in TAGS if name in route.path.split("/")), "Access")
 
 
 @cache
@@ -293,7 +317,7 @@ def document() -> Schema:
             "headers": {
                 name: {"schema": schema, "description": doc} for name, (schema, doc) in RESPONSE_HEADERS.items()
             },
-            "responses": {status: error(status) for status in ERRORS},
+            "responses": {status + form: error(status, own=bool(form)) for status in ERRORS for form in ("", "-own")},
             "securitySchemes": {
                 "bearer": {
                     "type": "http",

@@ -6,7 +6,7 @@ from enum import Enum, IntEnum
 from functools import cache
 from typing import Any
 
-from regulars import queries, wire
+from regulars import flat, queries, wire
 from regulars.fields import DIGITS, INT32, PLACES, Field, fields_of
 from regulars.record import (
     Address,
@@ -174,6 +174,22 @@ def new_customer() -> Schema:
     }
 
 
+def customer_patch() -> Schema:
+    """A merge patch; null clears, but for the full name."""
+    found = request_body(flat.NAMES)
+    properties = found["properties"]
+    properties["Name"] = {**in_schema(flat.NAMES["name"]), "description": flat.NAMES["name"].doc}
+    more = {
+        "BillingCycleStartdate": {"anyOf": [{"type": "string", "pattern": MOMENT}, NULL]},
+        "Addresses": optional(listed(ref("Address"), wire.MOST_LISTED)),
+        "CustomColumns": {"type": ["object", "null"], "additionalProperties": {}},
+        "CustomerGroups": optional(listed(whole(1), wire.MOST_LISTED)),
+    }
+    for name, schema in more.items():
+        properties[name] = {**schema, "description": properties[name]["description"]}
+    return found
+
+
 def address() -> Schema:
     """An address is sent whole."""
     specs = {spec.member: spec for spec in fields_of(Address).values()}
@@ -218,6 +234,7 @@ def requests() -> dict[str, Schema]:
         "CustomColumnValue": {"type": "object", "properties": custom, "required": ["ColumnName"]},
         "CustomColumns": closed(CustomColumns=listed(ref("CustomColumnValue"), wire.MOST_LISTED)),
         "GroupMembers": closed(CustomersIDs={**listed(whole(1), wire.MOST_LISTED), "description": "Customers' ids."}),
+        "CustomerPatch": customer_patch(),
         "Login": closed(
             Username={**text(254, least=1), "description": "The employee's e-mail address."},
             Password={**text(1024, least=1), "format": "password"},
@@ -275,6 +292,21 @@ def section(name: str) -> Schema:
     return closed(**properties)
 
 
+def flat_customer() -> Schema:
+    """A customer as one object."""
+    moment = {"type": "string", "format": "date-time"}
+    properties: dict[str, Schema] = {}
+    for spec in (*flat.FIELDS.values(), flat.NAMES["name"]):
+        kind = {"anyOf": [moment, NULL]} if spec.type == datetime | None else moment
+        properties[spec.member] = kind if spec.type in (datetime, datetime | None) else out_schema(spec.type)
+    addresses = {spec.member: out_schema(spec.type) for spec in fields_of(Address).values()}
+    properties["TaxExemptType"] = {"type": "string", "enum": [one.value for one in TaxExemptType]}
+    properties["Addresses"] = {"type": "array", "items": closed(**addresses)}
+    properties["CustomColumns"] = {"type": "object"}
+    properties["CustomerGroups"] = {"type": "array", "items": WHOLE}
+    return closed(**properties)
+
+
 def page(item: Schema) -> Schema:
     return closed(Items={"type": "array", "items": item}, TotalResults={"type": "integer", "minimum": 0})
 
@@ -324,6 +356,7 @@ def answers() -> dict[str, Schema]:
             DisplayName=TEXT,
             Value={},
         ),
+        "FlatCustomer": flat_customer(),
         "CustomerPage": page(ref("ListedCustomer")),
         "ListedCustomer": closed(
             UserID=WHOLE,
@@ -344,6 +377,12 @@ def answers() -> dict[str, Schema]:
         },
         "NewId": {"type": "integer", "minimum": 1},
         "Message": closed(Message=TEXT),
+        "Conflict": closed(
+            Message=TEXT,
+            Version=WHOLE,
+            Expected={"type": "array", "items": WHOLE},
+            Members={"type": "array", "items": TEXT},
+        ),
         "InvalidRequest": {**closed(Message=TEXT), "properties": {"Message": TEXT, "ModelState": reasons}},
         "NotFound": TEXT,
         "TooMany": closed(Error=TEXT, RateLimitResetTime=moment),

@@ -32,7 +32,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 JSON_TYPES = ("application/json", "text/json")
-FORM_TYPE = "application/x-www-form-urlencoded"
+MORE_TYPES = {"Login": ("application/x-www-form-urlencoded",), "CustomerPatch": ("application/merge-patch+json",)}
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,100}")
 MOST_HOSTS = 1000
 SWITCH_SECONDS = 0.0005
@@ -134,7 +134,7 @@ class Server:
         tenant_id = request.caller.tenant_id if request.caller else request.tenant_id
         if tenant_id is not None:
             tenant = (await app.store.book(tenant_id)).get(Tenant, tenant_id)
-            request.quirks = tenant is not None and tenant.quirks
+            request.quirks = tenant is not None and tenant.quirks and not route.own
         if self.limits.limit and request.caller:
             left, seconds = self.limits.take((request.caller.tenant_id, request.caller.employee.id, request.client))
             extra += self.limits.headers(left, seconds)
@@ -143,7 +143,7 @@ class Server:
         if request.caller and route.permission:
             request.caller.require(route.permission)
         if route.body:
-            self.check_media_type(request, form=route.body == "Login")
+            self.check_media_type(request, route)
             if request.too_large:
                 raise HttpError(413, f"Expected a body of at most {self.body_limit} bytes.")
         return await route.handler(app, request)
@@ -187,12 +187,12 @@ class Server:
             raise Unauthenticated
         return token
 
-    def check_media_type(self, request: Request, *, form: bool) -> None:
+    def check_media_type(self, request: Request, route: Route) -> None:
         if request.headers.get(b"content-type") == b"application/json" and b"content-encoding" not in request.headers:
             return
         kind, _, parameters = request.header(b"content-type").partition(";")
         kind = kind.strip().lower()
-        allowed = (*JSON_TYPES, FORM_TYPE) if form else JSON_TYPES
+        allowed = (*JSON_TYPES, *MORE_TYPES.get(route.body, ()))
         charset = re.search(r'charset\s*=\s*"?([^\s";]+)', parameters, re.I)
         if (kind and kind not in allowed) or (charset and charset[1].lower() not in ("utf-8", "utf8", "us-ascii")):
             sent = request.header(b"content-type")[:100]

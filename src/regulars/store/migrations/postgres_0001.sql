@@ -9,6 +9,7 @@ CREATE TABLE tenants (
     name text COLLATE "C" NOT NULL,
     require_business_name bigint NOT NULL,
     block_duplicate_email bigint NOT NULL,
+    require_if_match bigint NOT NULL,
     quirks bigint NOT NULL,
     PRIMARY KEY (tenant_id, id)
 );
@@ -19,6 +20,7 @@ CREATE TYPE tenants_row AS (
     name text COLLATE "C",
     require_business_name bigint,
     block_duplicate_email bigint,
+    require_if_match bigint,
     quirks bigint
 );
 

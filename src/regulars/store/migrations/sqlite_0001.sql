@@ -6,6 +6,7 @@ CREATE TABLE tenants (
     name TEXT NOT NULL,
     require_business_name INTEGER NOT NULL,
     block_duplicate_email INTEGER NOT NULL,
+    require_if_match INTEGER NOT NULL,
     quirks INTEGER NOT NULL,
     PRIMARY KEY (tenant_id, id)
 ) STRICT;
