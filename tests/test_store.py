@@ -72,6 +72,25 @@ def test_commands_that_wait_together_share_a_commit_and_see_each_other(book: str
     run(work)
 
 
+def test_a_reader_of_the_feed_that_goes_on_misses_nothing_and_sees_nothing_twice(book: str) -> None:
+    async def work() -> None:
+        async with opened(book, 5) as store:
+            await store.run(replace(ACTOR, tenant_id=2), access.put_tenant, "other")
+            updates = asyncio.gather(
+                *(store.run(ACTOR, customers.update, 1 + n % 5, patch(fax=str(n))) for n in range(60))
+            )
+            seen: list[int] = []
+            while not updates.done() or len(seen) < 65:
+                changes, newest = await store.feed(1, seen[-1] if seen else 0, 7)
+                assert len(changes) <= 7 and all(change.id <= newest for change in changes)
+                seen += [change.id for change in changes]
+            assert seen == list(range(1, 66))
+            assert await store.feed(1, 65) == ([], 65)
+            assert await store.feed(2, 0) == ([], 0)
+
+    run(work)
+
+
 def test_a_refused_command_leaves_its_neighbours_alone(book: str, errors: Errors) -> None:
     def broken(tx: Tx) -> None:
         tx.put(msgspec.structs.replace(tx.get(Customer, 1), phone1="lost"))

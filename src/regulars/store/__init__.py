@@ -111,6 +111,7 @@ class Backend(Protocol):
     async def read_reference(self, tenant_id: int) -> list[Record]: ...
     async def read_tenants(self) -> list[tuple[int, str]]: ...
     async def read_changes(self, tenant_id: int, customer_id: int, limit: int) -> list[Change]: ...
+    async def read_feed(self, tenant_id: int, after: int, limit: int) -> tuple[list[Change], int]: ...
     async def find(
         self, tenant_id: int, filters: Sequence[Filter], limit: int, offset: int, names: tuple[str, ...]
     ) -> Page: ...
@@ -644,6 +645,11 @@ class Store:
     async def changes(self, tenant_id: int, customer_id: int, limit: int = 100) -> list[Change]:
         """A customer's changes, newest first."""
         return await self.backend.read_changes(tenant_id, customer_id, limit)
+
+    async def feed(self, tenant_id: int, after: int, limit: int = 100) -> tuple[list[Change], int]:
+        """The tenant's changes whose ids are more than `after`, ascending, and the id of the newest there is. Ids have
+        no gaps and follow the order of commits, so whoever goes on after the last one it got misses none."""
+        return await self.backend.read_feed(tenant_id, after, limit)
 
     async def secret(self, name: str, value: str) -> str:
         """The secret of this name, the same for every process; stores `value` when there is none yet."""

@@ -370,6 +370,13 @@ class Postgres:
         return [statements.reader(Change)(row) for row in rows]
 
     @database
+    async def read_feed(self, tenant_id: int, after: int, limit: int) -> tuple[list[Change], int]:
+        async with self._reading([tenant_id], LOOK_UP) as connection:
+            rows = await connection.fetch(numbered(statements.FEED), tenant_id, after, limit)
+            newest = await connection.fetchval(numbered(statements.NEWEST), tenant_id)
+        return [statements.reader(Change)(row) for row in rows], newest
+
+    @database
     async def find(
         self, tenant_id: int, filters: Sequence[Filter], limit: int, offset: int, names: tuple[str, ...]
     ) -> Page:

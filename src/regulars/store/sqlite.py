@@ -501,6 +501,17 @@ class Sqlite:
         return [statements.reader(Change)(row) for row in rows]
 
     @database
+    async def read_feed(self, tenant_id: int, after: int, limit: int) -> tuple[list[Change], int]:
+        return await self._in(self._readers, self._read_feed, tenant_id, after, limit)
+
+    def _read_feed(self, tenant_id: int, after: int, limit: int) -> tuple[list[Change], int]:
+        connection = self._reader()
+        with connection:
+            rows = fetch(connection, statements.FEED, (tenant_id, after, limit))
+            newest = fetch(connection, statements.NEWEST, (tenant_id,))[0][0]
+        return [statements.reader(Change)(row) for row in rows], newest
+
+    @database
     async def find(
         self, tenant_id: int, filters: Sequence[Filter], limit: int, offset: int, names: tuple[str, ...]
     ) -> Page:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from regulars.fields import Field, Record, fields_of, iso
-from regulars.record import ZERO, Address, Values
+from regulars.record import ZERO, Address, Change, Values
 from regulars.search import Filter
 
 Row = tuple[Any, ...]
@@ -112,6 +112,9 @@ def select_one(record: type[Record]) -> str:
 def select_all(record: type[Record]) -> str:
     return f"SELECT {', '.join(columns(record))} FROM {record.table} WHERE tenant_id = ? ORDER BY id"
 
+
+FEED = f"SELECT {', '.join(columns(Change))} FROM changes WHERE tenant_id = ? AND id > ? ORDER BY id LIMIT ?"
+NEWEST = "SELECT coalesce(max(id), 0) FROM changes WHERE tenant_id = ?"
 
 PUT_COUNTER = (
     "INSERT INTO counters (tenant_id, name, value) VALUES (?, ?, ?) "
