@@ -68,7 +68,7 @@ class Token:
     """An access token and when it was issued and expires, UTC."""
 
     text: str
-    username: str
+    caller: Caller
     issued: datetime
     expires: datetime
 
@@ -177,7 +177,7 @@ class Access:
             "exp": int(issued + self.lifetime.total_seconds()),
         }
         text = jwt.encode({"alg": ALGORITHM}, claims, self._key, algorithms=[ALGORITHM])
-        return Token(text, employee.email, now, now + self.lifetime)
+        return Token(text, Caller(employee.tenant_id, employee), now, now + self.lifetime)
 
     async def caller(self, token: str, tenant_id: int | None) -> Caller:
         """Who a token speaks for; `tenant_id` is the tenant that the host names, if it names one.

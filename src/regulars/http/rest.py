@@ -30,10 +30,11 @@ async def token(app: App, request: Request) -> Response:
         raise Refused(reading.problems)
     tenant_id = request.tenant_id or min((await app.store.tenants()).values(), default=0)
     granted = await app.access.login(tenant_id, reading.values["username"], reading.values["password"])
+    request.caller = granted.caller
     body = {
         "access_token": granted.text,
         "token_type": "Bearer",
-        "username": granted.username,
+        "username": granted.caller.employee.email,
         "expires_in": int((granted.expires - granted.issued).total_seconds()),
         ".issued": instant(granted.issued),
         ".expires": instant(granted.expires),

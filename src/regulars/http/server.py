@@ -13,6 +13,7 @@ from typing import Any
 import uvicorn
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from regulars.access import Caller
 from regulars.app import App
 from regulars.errors import RegularsError, TooMany, Unauthenticated
 from regulars.http.limits import RateLimit
@@ -136,17 +137,24 @@ class Server:
             tenant = (await app.store.book(tenant_id)).get(Tenant, tenant_id)
             request.quirks = tenant is not None and tenant.quirks and not route.own
         if self.limits.limit and request.caller:
-            left, seconds = self.limits.take((request.caller.tenant_id, request.caller.employee.id, request.client))
-            extra += self.limits.headers(left, seconds)
-            if left < 0:
-                raise TooMany("Too many requests.", seconds)
+            self.count(request, request.caller, extra)
         if request.caller and route.permission:
             request.caller.require(route.permission)
         if route.body:
             self.check_media_type(request, route)
             if request.too_large:
                 raise HttpError(413, f"Expected a body of at most {self.body_limit} bytes.")
-        return await route.handler(app, request)
+        response = await route.handler(app, request)
+        if self.limits.limit and request.caller and route.permission is None:
+            self.count(request, request.caller, extra)  # a login, which tells only now whose it is
+        return response
+
+    def count(self, request: Request, caller: Caller, extra: list[Header]) -> None:
+        """Count a call; raises `TooMany` when it was one too many."""
+        left, seconds = self.limits.take((caller.tenant_id, caller.employee.id, request.client))
+        extra += self.limits.headers(left, seconds)
+        if left < 0:
+            raise TooMany("Too many requests.", seconds)
 
     async def believe(self, request: Request) -> None:
         """Take the client's address from a proxy that is trusted."""
