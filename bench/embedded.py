@@ -42,14 +42,14 @@ class Server:
         return int((self.data / "postmaster.pid").read_text().split()[0])
 
     def call(self, program: str, *arguments: str) -> None:
-        command = [self.programs / "bin" / program, "-D", self.data, *arguments]
+        command: list[str | Path] = [self.programs / "bin" / program, "-D", self.data, *arguments]
         done = subprocess.run(command, user=USER, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True)
         assert done.returncode == 0, done.stderr.decode()
 
     def control(self, *arguments: str) -> None:
         # its output goes to a file: the server would keep a pipe open
         with (self.folder / "control.log").open("w") as log:
-            command = [self.programs / "bin" / "pg_ctl", "-D", self.data, "-w", *arguments]
+            command: list[str | Path] = [self.programs / "bin" / "pg_ctl", "-D", self.data, "-w", *arguments]
             subprocess.run(command, user=USER, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, check=True)
 
     def make(self, **settings: str) -> None:

