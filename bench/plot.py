@@ -48,7 +48,7 @@ def legend(title: str, pair: Pair) -> list[str]:
     """Which colour is whose."""
     parts = [text(20, 34, title, "title")]
     for n, (peer, colour) in enumerate(pair):
-        x = WIDTH - 252 + 120 * n
+        x = WIDTH - 272 + 132 * n
         parts.append(f'<rect class="bar {colour}" x="{x}" y="23" width="12" height="12" rx="3"/>')
         parts.append(text(x + 18, 34, peer))
     return parts

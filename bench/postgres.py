@@ -24,7 +24,7 @@ from bench.bodies import Bodies
 from bench.embedded import Server, drop_database, execute, make_database, named_database, rows
 from bench.load import Result
 from bench.peers import Peer, busy_seconds, cpu_seconds, fastapi, pgbench, regulars
-from bench.report_postgres import AT_ONCE, FASTAPI, ONE, STEPS, TWO
+from bench.report_postgres import AT_ONCE, FASTAPI, ONE, QUIET, STEPS, TWO
 from bench.rounds import CUSTOMERS, DATA, ROOT, WARM_UP_SHARE, Run, own_figures, stretch
 
 CONNECTIONS = (1, 64)
@@ -84,9 +84,12 @@ def main() -> int:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print("\n" + report_postgres.table(results))
-    if not (wanted or options.quick or options.server) or options.write:
+    others = report_postgres.others(results)
+    if options.write or not (wanted or options.quick or options.server or others > QUIET):
         report.keep(results, ROOT / "bench" / "results-postgres.json")
         report_postgres.write(results, ROOT / "docs")
+    elif others > QUIET:
+        print(f"Not written, as all else on the machine used {others:.2f} cores. Measure when it is quiet, or --write.")
     return 0
 
 
@@ -105,7 +108,9 @@ def parse() -> argparse.Namespace:
         metavar="URL",
         help="a PostgreSQL server to use instead of a new one, as a superuser; databases are made there and dropped",
     )
-    parser.add_argument("--write", action="store_true", help="write the page even after a partial run")
+    parser.add_argument(
+        "--write", action="store_true", help="write the page even after a partial run, or a disturbed one"
+    )
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.seconds = 1, 1.0

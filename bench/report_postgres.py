@@ -16,6 +16,8 @@ PAIR = (("64 connections", "ours"), ("1 connection", "theirs"))
 TITLE = "Updates on PostgreSQL, every one flushed"
 APART, BUSY = 0.05, 0.85
 """A difference below this share is not told from noise; a core used to this share has little left."""
+QUIET = 0.3
+"""Cores that all else on the machine may take, the kernel's own work included, before figures say more of that."""
 LINE = 120
 
 INTRODUCTION = """# Benchmark on PostgreSQL
@@ -183,7 +185,7 @@ def second_process(results: dict[str, Any]) -> str:
         said += [f"With PostgreSQL and the load generator {used[0]:.2f} of {there} cores were used with one process"]
         said[-1] += f" and {used[1]:.2f} with two"
         full = used[1] >= BUSY * there
-        said[-1] += "; the machine has hardly more to give." if full else "; the rest they left unused."
+        said[-1] += "; the machine has hardly more to give." if full else "; the rest was idle or others'."
         spent = [figures["server_us"] + figures["postgres_us"] for figures in (one, two)]
         said += [f"An update cost server and PostgreSQL {spent[0]:.0f} µs of CPU with one, {spent[1]:.0f} µs with two."]
     lone = [results["scenarios"][LONE][name]["rate"] for name in (ONE, TWO)]
