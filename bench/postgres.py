@@ -24,14 +24,14 @@ from bench.bodies import Bodies
 from bench.embedded import Server, drop_database, execute, make_database, named_database, rows
 from bench.load import Result
 from bench.peers import Peer, busy_seconds, cpu_seconds, fastapi, pgbench, regulars
-from bench.report_postgres import AT_ONCE, FASTAPI, ONE, QUIET, STEPS, TWO
+from bench.report_postgres import AT_ONCE, FASTAPI, ONE, QUIET, STEPS, TENANTS, TWO
 from bench.rounds import CUSTOMERS, DATA, ROOT, WARM_UP_SHARE, Run, own_figures, stretch
 
 CONNECTIONS = (1, 64)
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 SETTINGS = DURABLE | {
     "shared_buffers": "1GB",
-    "max_wal_size": "8GB",
+    "max_wal_size": "32GB",
     "checkpoint_timeout": "1h",
     "wal_buffers": "64MB",
     "max_connections": "300",
@@ -39,7 +39,9 @@ SETTINGS = DURABLE | {
 """How the throw-away server is tuned: the book fits, and no checkpoint comes in the middle of somebody's turn."""
 DISK = "/var/tmp" if Path("/var/tmp").is_dir() else None
 """Where its folder is made: on a disk, which /tmp need not be, and with a path that is short enough for sockets."""
-WORDS = {"regulars": (ONE, TWO), "pgbench": (STEPS, AT_ONCE), "fastapi": (FASTAPI,)}
+SECOND = "second"
+"""The tenant that one of them has beside the usual one."""
+WORDS = {"regulars": (ONE, TWO, TENANTS), "pgbench": (STEPS, AT_ONCE), "fastapi": (FASTAPI,)}
 """What --only takes, and whom it means."""
 
 Measure = Callable[[int, float], tuple[int, Result]]
@@ -84,7 +86,7 @@ def main() -> int:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print("\n" + report_postgres.table(results))
-    others = report_postgres.others(results)
+    others = report_postgres.others(results) if results["ours"] else 0.0
     if options.write or not (wanted or options.quick or options.server or others > QUIET):
         report.keep(results, ROOT / "bench" / "results-postgres.json")
         report_postgres.write(results, ROOT / "docs")
@@ -189,7 +191,7 @@ def compare(
                 for one in subjects[:: -1 if number % 2 else 1]:
                     measure(run, one, connections, options.seconds, pid)
         changes = {one.name: one.changes - before[one.name] for one in subjects}
-        width = {one.name: change_bytes(one, changes[one.name]) for one in subjects}
+        width = {one.name: change_bytes(one) for one in subjects}
     finally:
         for one in subjects:
             if one.peer:
@@ -219,7 +221,10 @@ def prepared(name: str, folder: Path, url: str, bodies: Bodies, packages: Path |
         peer = fastapi.start(folder, url, packages, 2, name)
     else:
         folder.mkdir(parents=True)
-        peer = regulars.start(folder, url, 2 if name == TWO else 1, name)
+        if name == TENANTS:
+            regulars.make_tenant(url, SECOND, CUSTOMERS)
+        peer = regulars.start(folder, url, 1 if name == ONE else 2, name)
+        peer = regulars.with_tenant(peer, SECOND) if name == TENANTS else peer
         bodies.companies = regulars.companies_of(peer)
     return Subject(name, url, partial(load_server, peer, bodies), peer)
 
@@ -251,10 +256,9 @@ def measure(run: Run, subject: Subject, connections: int, seconds: float, pid: i
     run.add(f"put@{connections}", subject.name, result, **cost, others=others / (time.monotonic() - began))
 
 
-def change_bytes(subject: Subject, count: int) -> float:
-    """The mean size of the last so many changes' rows, in bytes."""
-    sql = f"SELECT avg(pg_column_size(c.*)) FROM (SELECT * FROM changes ORDER BY id DESC LIMIT {count}) AS c"
-    return float(rows(subject.url, sql)[0][0])
+def change_bytes(subject: Subject) -> float:
+    """The mean size of the rows of changes that the updates made, in bytes."""
+    return float(rows(subject.url, "SELECT avg(pg_column_size(c.*)) FROM changes AS c WHERE kind = 'updated'")[0][0])
 
 
 if __name__ == "__main__":

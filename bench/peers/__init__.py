@@ -65,10 +65,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def call(port: int, verb: str, path: str, token: str = "", body: object = None) -> Any:
-    """One request outside the measurement; the JSON of its answer. Raises RuntimeError unless it is a 2xx."""
+def call(port: int, verb: str, path: str, token: str = "", body: object = None, host: str = "") -> Any:
+    """One request outside the measurement, to a host by another name where that is given; the JSON of its answer.
+    Raises RuntimeError unless it is a 2xx."""
     connection = http.client.HTTPConnection(HOST, port, timeout=60)
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    headers |= {"Host": host} if host else {}
     try:
         connection.request(verb, path, None if body is None else json.dumps(body), headers)
         answer = connection.getresponse()

@@ -6,13 +6,15 @@ import os
 import re
 import sqlite3
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from bench.load import HOST
+from bench.load import HOST, request
 from bench.peers import Peer, call, family, free_port, launch, program
 
+TENANT = "demo"
 USER, PASSWORD = "bench@example.com", "a long enough password"
 ENVIRONMENT = {"REGULARS_PASSWORD": PASSWORD}
 FILL_SECONDS = 1800
@@ -40,8 +42,13 @@ def file_url(folder: Path) -> str:
 def make_store(folder: Path, customers: int, url: str = "") -> None:
     """A new store with a user and so many sample customers: a file in `folder`, which must be new, or at the URL."""
     folder.mkdir(parents=True)
-    on = ["--store", url or file_url(folder)]
-    run(["init", *on, "--tenant", "demo", "--user", USER])
+    make_tenant(url or file_url(folder), TENANT, customers)
+
+
+def make_tenant(url: str, tenant: str, customers: int) -> None:
+    """A tenant with a user and so many sample customers, in a store that is made when it is not there yet."""
+    on = ["--store", url, "--tenant", tenant]
+    run(["init", *on, "--user", USER])
     run(["sample", *on, "--customers", str(customers), "--seed", "1"])
     for company in ("1", "2", "3"):  # so that any customer may move to any company
         run(["company", "set", company, *on, "--allow-shipping-unpaid-orders"])
@@ -69,12 +76,32 @@ def start(folder: Path, url: str = "", workers: int = 1, name: str = "Regulars")
     process = launch(serve, port, "/readyz", folder / "log.txt", ENVIRONMENT)
     peer = Peer(name, process, port, "", "PUT", record_path, page_path)
     try:
-        answer = call(port, "POST", "/rest/api/token", body={"Username": USER, "Password": PASSWORD})
-        peer.token = str(answer["access_token"])
+        peer.token = log_in(port, TENANT)
     except BaseException:
         peer.stop()
         raise
     return peer
+
+
+def log_in(port: int, tenant: str) -> str:
+    """A token for the user of this benchmark in a tenant."""
+    login = {"Username": USER, "Password": PASSWORD}
+    return str(call(port, "POST", "/rest/api/token", body=login, host=f"{tenant}.example.com")["access_token"])
+
+
+@dataclass
+class TwoTenants(Peer):
+    """A server of two tenants, whose updates go to one or the other by the number of the customer."""
+
+    second: str = ""
+
+    def update(self, customer: int, body: bytes) -> bytes:
+        return request(self.verb, self.record(customer), self.port, self.second if customer % 2 else self.token, body)
+
+
+def with_tenant(peer: Peer, tenant: str) -> Peer:
+    """The same server, for its own tenant and this one."""
+    return TwoTenants(**vars(peer), second=log_in(peer.port, tenant))
 
 
 def record_path(customer: int) -> str:
