@@ -6,12 +6,13 @@ they changed in bulk, commits once, and then answers every caller (design §1).
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from regulars import search
 from regulars.errors import NotFound, Refused, RegularsError, Unauthenticated, Unavailable
@@ -35,6 +36,8 @@ MOST_IN_BATCH = 256
 MOST_WAITING = 4096
 MOST_TRIES = 8
 """How often a batch is run when others keep getting in its way."""
+MOST_LOSSES = 3
+"""A command that others were faster than so often is run while nobody else can write."""
 
 NEXT_CHANGE, TOTAL_CUSTOMERS = "changes", "customers.count"
 
@@ -64,7 +67,33 @@ class Plan:
     updates: dict[type[Record], list[Record]] = field(default_factory=dict)
     terms: list[tuple[int, int, Collection[str], Collection[str]]] = field(default_factory=list)
     """(tenant, customer, the search terms that went, those that came); each customer at most once."""
-    counters: list[tuple[int, str, int]] = field(default_factory=list)
+    counters: list[tuple[int, str, int | None, int]] = field(default_factory=list)
+    """(tenant, name, where it stood unless it is new, where it stands now); but not how many changes there are."""
+    reference: set[int] = field(default_factory=set)
+    """The tenants whose reference records are written."""
+    built: dict[tuple[int, int], int] = field(default_factory=dict)
+    """(tenant, customer) → the version that commands which write have seen."""
+    bound: set[tuple[int, int]] = field(default_factory=set)
+    """(tenant, customer): what was done to it is not to be written without something else."""
+    made: list[Customer] = field(default_factory=list)
+    """The customers as each of the changes left them."""
+
+    def tenants(self) -> set[int]:
+        written = {one.tenant_id for some in (self.inserts, self.updates) for rows in some.values() for one in rows}  # type: ignore[attr-defined]
+        return written | {tenant for tenant, *_ in self.counters}
+
+    def made_in(self, tenant: int) -> int:
+        """How many changes of a tenant."""
+        return sum(one.tenant_id == tenant for one in self.made)
+
+    def renumber(self, last: Mapping[int, int], lost: Collection[tuple[int, int]]) -> None:
+        """Give the customers the ids that their changes got: one after the other behind the last ones of the tenants,
+        without those of lost customers."""
+        ids = dict(last)
+        for one in self.made:
+            if (one.tenant_id, one.id) not in lost:
+                ids[one.tenant_id] += 1
+                force_setattr(one, "change_id", ids[one.tenant_id])  # nobody has seen it yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +109,9 @@ class Foreign(NamedTuple):
 
     books: bool
     counters: bool
+    changes: Mapping[int, int] = {}
+    """Tenant → the number of its last change, if that is known without all counters. Ids of changes may be guessed
+    from it: `commit` puts it right."""
 
 
 class Backend(Protocol):
@@ -88,8 +120,8 @@ class Backend(Protocol):
 
     async def open(self) -> None: ...
     async def close(self) -> None: ...
-    async def begin(self, tenants: Collection[int]) -> Foreign:
-        """Start a batch that reads and writes these tenants only."""
+    async def begin(self, tenants: Collection[int], alone: bool = False) -> Foreign:
+        """Start a batch that reads and writes these tenants only; `alone`: nobody else may write them meanwhile."""
         ...
 
     def at_hand(self, kind: type[R], tenant_id: int, record_id: int) -> R | None:
@@ -100,7 +132,11 @@ class Backend(Protocol):
     async def holders(self, keys: Sequence[TermKey]) -> list[tuple[int, str, int]]: ...
     async def counters(self, tenant_id: int) -> dict[str, int]: ...
     async def reference(self, tenant_id: int) -> list[Record]: ...
-    async def commit(self, plan: Plan) -> None: ...
+    async def commit(self, plan: Plan) -> Collection[tuple[int, int]]:
+        """Write and commit. Returns the (tenant, customer) of which somebody else was faster to write a version: what
+        was done to those is not written, and the commands that saw them are to be run again."""
+        ...
+
     async def rollback(self) -> None: ...
 
     async def revision(self) -> int:
@@ -157,13 +193,15 @@ class Book:
 class Tx:
     """One tenant, one actor, one moment: all that a command can see and do. It never waits and never commits."""
 
-    __slots__ = ("_batch", "_changes", "_counters", "_names", "_writes", "actor", "now", "tenant_id")
+    __slots__ = ("_batch", "_changes", "_counters", "_made", "_names", "_seen", "_writes", "actor", "now", "tenant_id")
 
     def __init__(self, batch: "Batch", actor: Actor, now: datetime) -> None:
         self._batch = batch
         self._writes: dict[Key, Any] = {}
         self._counters: dict[tuple[int, str], int] = {}
         self._changes: list[Change] = []
+        self._made: list[Customer] = []
+        self._seen: set[Key] = set()
         self._names: dict[Key, set[str]] = {}
         self.actor = actor
         self.tenant_id = actor.tenant_id
@@ -172,6 +210,8 @@ class Tx:
     def find(self, kind: type[R], record_id: int) -> R | None:
         """The record, as earlier commands of the batch left it; None when there is none."""
         key: Key = (kind, self.tenant_id, record_id)
+        if kind is Customer:
+            self._seen.add(key)
         if key in self._writes:
             return self._writes[key]  # type: ignore[no-any-return]
         return self._batch.find(key)  # type: ignore[no-any-return]
@@ -264,6 +304,7 @@ class Tx:
                 fields=describe(before, after, names) if before else "{}",
             )
         )
+        self._made.append(after)
         return after
 
 
@@ -290,7 +331,7 @@ def describe(before: Customer, after: Customer, names: Iterable[str]) -> str:
     return _json.encode(found).decode()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Item:
     """One waiting command."""
 
@@ -301,6 +342,10 @@ class Item:
     future: "asyncio.Future[Any]"
     result: Any = None
     error: BaseException | None = None
+    seen: Collection[Key] = ()
+    """The customers that it looked at."""
+    losses: int = 0
+    """How often somebody else was faster."""
 
 
 class Batch:
@@ -310,11 +355,13 @@ class Batch:
         self,
         books: dict[int, Book],
         counters: dict[int, dict[str, int]],
+        changes: Mapping[int, int],
         at_hand: Callable[[type[Record], int, int], Any],
     ) -> None:
         self.at_hand = at_hand
         self.books = books
         self.known_counters = counters
+        self.known_changes = changes
         self.loaded: dict[Key, Any] = {}
         self.loaded_holders: dict[TermKey, set[int]] = {}
         self.missing: set[Key] = set()
@@ -327,6 +374,8 @@ class Batch:
         self.names: dict[Key, set[str]] = {}
         self.counters: dict[tuple[int, str], int] = {}
         self.changes: list[Change] = []
+        self.made: list[Customer] = []
+        self.bound: set[Key] = set()
 
     def find(self, key: Key) -> Any:
         if key in self.current:
@@ -367,10 +416,16 @@ class Batch:
     def counter(self, key: tuple[int, str]) -> int:
         if key in self.counters:
             return self.counters[key]
+        return self.known_counter(key) or 0
+
+    def known_counter(self, key: tuple[int, str]) -> int | None:
+        """Where a counter stood before the batch; None: it is not there yet."""
+        if key[1] == NEXT_CHANGE and key[0] in self.known_changes:
+            return self.known_changes[key[0]]
         if key[0] not in self.known_counters:
             self.missing_counters.add(key[0])
             raise Missing
-        return self.known_counters[key[0]].get(key[1], 0)
+        return self.known_counters[key[0]].get(key[1])
 
     def admit(self, actor: Actor) -> None:
         """Raise `Unauthenticated` when the actor's token was revoked after the command was taken."""
@@ -389,19 +444,23 @@ class Batch:
         except Missing:
             return
         except RegularsError as error:
-            item.error = error
+            item.error, item.seen = error, tx._seen
             return
         except Exception as error:
+            item.seen = tx._seen
             log.exception("command %s failed", item.command.__name__, extra={"request_id": item.actor.request_id})
             item.error = error
             return
         if self.probing:
             return
-        item.result = result
+        item.result, item.seen = result, tx._seen
+        if tx._writes and (len(tx._seen) > 1 or tx._writes.keys() != tx._seen):
+            self.bound |= tx._seen
         self.current.update(tx._writes)
         for key, names in tx._names.items():
             self.names.setdefault(key, set()).update(names)
         self.changes += tx._changes
+        self.made += tx._made
         self.counters.update(tx._counters)
 
     def _moved(self, key: Key, before: Any, after: Any) -> tuple[Collection[str], Collection[str]]:
@@ -417,15 +476,26 @@ class Batch:
         for key, after in self.current.items():
             kind, tenant_id, number = key
             book = self.books.get(tenant_id)
-            before = (book.get(kind, number) if book else None) if kind in REFERENCE else self.loaded.get(key)
+            before: Any = (book.get(kind, number) if book else None) if kind in REFERENCE else self.loaded.get(key)
             if before == after:
                 continue
             (plan.inserts if before is None else plan.updates).setdefault(kind, []).append(after)
-            if kind is Customer:
+            if kind in REFERENCE:
+                plan.reference.add(tenant_id)
+            else:
                 plan.terms.append((tenant_id, number, *self._moved(key, before, after)))
+                if before is not None:
+                    plan.built[tenant_id, number] = before.version
+        for key in self.bound:
+            plan.bound.add(key[1:])
+            before = self.loaded.get(key)
+            if before is not None:
+                plan.built[key[1:]] = before.version
         if self.changes:
-            plan.inserts[Change] = list(self.changes)
-        plan.counters = [(tenant, name, value) for (tenant, name), value in self.counters.items()]
+            plan.inserts[Change], plan.made = list(self.changes), self.made
+        for counter, value in self.counters.items():
+            if counter[1] != NEXT_CHANGE:
+                plan.counters.append((*counter, self.known_counter(counter), value))
         return plan
 
 
@@ -501,9 +571,11 @@ class Store:
             await asyncio.sleep(0)
 
     async def _serve(self, items: list[Item]) -> None:
-        """Commit a batch and answer; a batch that one row spoils is run again command by command."""
+        """Commit a batch and answer; a batch that one row spoils is run again command by command, and commands that
+        somebody else was faster than are the first of the next batch."""
+        losers: set[Item] = set()
         try:
-            await self._commit_at_last(items)
+            losers = await self._commit_at_last(items)
         except Clash as clash:
             if len(items) > 1:
                 for item in items:
@@ -518,59 +590,69 @@ class Store:
             for item in items:
                 item.error = error
         for item in items:
-            if item.future.done():
+            if item in losers or item.future.done():
                 continue
             if item.error is not None:
                 item.future.set_exception(item.error)
             else:
                 item.future.set_result(item.result)
+        self._waiting[:0] = [item for item in items if item in losers]
 
-    async def _commit_at_last(self, items: list[Item]) -> None:
+    async def _commit_at_last(self, items: list[Item]) -> set[Item]:
+        alone = any(item.losses >= MOST_LOSSES for item in items)
         for _ in range(MOST_TRIES):
             try:
-                return await self._commit(items)
+                return await self._commit(items, alone)
             except Again as again:
                 log.info("a batch of %d commands is run again: %s", len(items), again)
+                alone = True
         raise Unavailable("Others write the same records. Try again in a moment.", 1)
 
-    async def _commit(self, items: list[Item]) -> None:
+    async def _commit(self, items: list[Item], alone: bool) -> set[Item]:
+        """Run the commands and commit what they did; returns those that somebody else was faster than."""
         try:
-            foreign = await self.backend.begin({item.actor.tenant_id for item in items})
+            foreign = await self.backend.begin({item.actor.tenant_id for item in items}, alone)
             if foreign.books:
                 self._forget_books()
             if foreign.counters:
                 self._counters.clear()
-            batch = Batch(dict(self._books), self._counters, self.backend.at_hand)
-            now = self.clock()
-            done = 0
-            while done < len(items):
-                batch.run(items[done], now)
-                if batch.incomplete:
-                    batch.probing = True
-                    for item in items[done + 1 :]:
-                        batch.run(item, now)
-                    batch.probing = False
-                    await self._load(batch)
-                else:
-                    done += 1
+            batch = Batch(dict(self._books), self._counters, foreign.changes, self.backend.at_hand)
+            await self._run(batch, items)
             plan = batch.plan()
             if not plan.inserts and not plan.updates:
                 await self.backend.rollback()
-                return
-            if any(kind in REFERENCE for kind in (*plan.inserts, *plan.updates)):
-                plan.counters.append((0, "revision", (await self.backend.counters(0)).get("revision", 0) + 1))
-            await self.backend.commit(plan)
+                return set()
+            lost = {(Customer, *key) for key in await self.backend.commit(plan)}
         except BaseException:
             self._forget()
             await self.backend.rollback()
             raise
-        self.batches += 1
-        self.commands += len(items)
-        for tenant, name, value in plan.counters:
-            if name == "revision":
-                self._forget_books()
-            elif tenant in self._counters:
+        if plan.reference:
+            self._forget_books()
+        for (tenant, name), value in batch.counters.items():
+            if tenant in self._counters:
                 self._counters[tenant][name] = value
+        losers = {item for item in items if not lost.isdisjoint(item.seen)} if lost else set()
+        for item in losers:
+            item.losses += 1
+        self.batches += 1
+        self.commands += len(items) - len(losers)
+        return losers
+
+    async def _run(self, batch: Batch, items: list[Item]) -> None:
+        """Run the commands in order; when one misses something, what all that follow miss is loaded with it."""
+        now = self.clock()
+        done = 0
+        while done < len(items):
+            batch.run(items[done], now)
+            if batch.incomplete:
+                batch.probing = True
+                for item in items[done + 1 :]:
+                    batch.run(item, now)
+                batch.probing = False
+                await self._load(batch)
+            else:
+                done += 1
 
     async def _load(self, batch: Batch) -> None:
         for kind in {key[0] for key in batch.missing}:

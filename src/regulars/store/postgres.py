@@ -1,8 +1,8 @@
 """The store on PostgreSQL: any number of processes and machines over one database.
 
-A batch is one transaction on a connection of its own. It begins by locking its tenants' counters of changes, so that
-the batches of all nodes follow each other tenant by tenant: what it has in memory is true until it commits, change ids
-have no gaps, and nothing is lost. Reads that wait together are one query.
+A batch is one transaction on a connection of its own. Its commands run on what is in memory or was just read, without
+a lock; the statement that writes them locks the tenants, leaves out what others were faster with, and says so. A batch
+that needs more certainty than that locks its tenants before. Reads that wait together are one query.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from regulars.record import REFERENCE, Change, Customer
 from regulars.search import Filter
 from regulars.store import NEXT_CHANGE, Again, Foreign, Page, Plan, TermKey, statements
 from regulars.store.link import AWAY, FAILURES, LOST, Connection, Link, check, database, first
+from regulars.store.writing import REFERENCE_CHANGES, Mark, Written, writing, written
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -35,7 +36,7 @@ MOST_CHANGED = 1_000
 """So many changes of others are looked through for whose customers they were; after more, all are forgotten."""
 MOST_ASKED = 500
 """How many records one query reads."""
-REVISION = "revision"
+NEVER = Mark(-1, -1)
 
 LOOK_UP = "".join(
     f", set_config('{name}', '{value}', true)"
@@ -53,12 +54,21 @@ PLAN_ANEW = ", set_config('plan_cache_mode', 'force_custom_plan', true)"
 SNAPSHOT = "REPEATABLE READ READ ONLY"
 
 READ_REVISION = "SELECT value FROM counters WHERE tenant_id = 0 AND name = 'revision'"
-READ_COUNTERS = "SELECT tenant_id, name, value FROM counters WHERE tenant_id = ANY ($1::bigint[])"
+READ_COUNTERS = "SELECT name, value FROM counters WHERE tenant_id = $1"
 READ_HOLDERS = (
     "SELECT t.tenant_id, t.term, t.customer_id FROM unnest($1::bigint[], $2::text[]) AS k (tenant_id, term)"
     " JOIN customer_terms AS t ON t.tenant_id = k.tenant_id AND t.term = k.term"
 )
-READ_CHANGED = "SELECT DISTINCT customer_id FROM changes WHERE tenant_id = $1 AND id > $2"
+READ_NEWS = (
+    "SELECT tenant_id, name, value, 0 AS version FROM counters"
+    f" WHERE tenant_id = ANY ($1::bigint[]) AND name IN ('{NEXT_CHANGE}', '{REFERENCE_CHANGES}')"
+    " UNION ALL (SELECT c.tenant_id, '', c.customer_id, c.version"
+    " FROM unnest($1::bigint[], $2::bigint[]) AS m (tenant_id, id)"
+    f" JOIN changes AS c ON c.tenant_id = m.tenant_id AND c.id > m.id LIMIT {MOST_CHANGED + 1})"
+)
+"""The counters that tell whether anybody wrote, and what customers were changed since the marks, to which version."""
+NO_CHANGE = 2**62
+"""A mark that no change is after."""
 
 
 class Gathered(Generic[K, T]):
@@ -107,16 +117,16 @@ class Postgres:
         self.link.connected = self._forget
         self._pool: Any = None
         self._writing: Connection | None = None
-        self._marks: dict[int, int] = {}
-        """Where the counters that tell whether somebody else wrote stood last: of changes by tenant, at 0 revision."""
+        self._marks: dict[int, Mark] = {}
+        """Up to where each tenant's feed was looked through."""
         self._at_hand: Customers = {}
-        """Customers as the database held them at the marks."""
+        """Customers as the database held them at the marks or later."""
         self._seen: Customers = {}
         """Customers as some reader found them; to be compared by version."""
-        self._based: dict[tuple[int, int], int] = {}
-        """On which versions the batch builds."""
-        self._counted: dict[int, dict[str, int]] = {}
-        """What the batch found counters at when it began, unless that was known."""
+        self._begun: dict[int, Mark] = {}
+        """The tenants of the batch, and their marks when it began."""
+        self._alone = self._locked = False
+        """Whether nobody else could write them since the batch began; whether nobody can from now on."""
         self._revisions: Gathered[None, int] = Gathered(self._read_revision)
         self._records: Gathered[Question, Any] = Gathered(self._read_records)
 
@@ -153,53 +163,42 @@ class Postgres:
     # ---- a batch
 
     @database
-    async def begin(self, tenants: Collection[int]) -> Foreign:
-        numbers = sorted(tenants)
-        self._based, self._counted = {}, {}
-        if await self._start(self._opening(numbers)) == f"SELECT {len(numbers) + 1}":
-            return Foreign(False, False)
-        found = await self._count(numbers)
-        if new := [tenant for tenant in numbers if NEXT_CHANGE not in found[tenant]]:
-            values = ", ".join(f"({tenant}, '{NEXT_CHANGE}', 0)" for tenant in new)
-            await self._connection.execute(
-                f"INSERT INTO counters (tenant_id, name, value) VALUES {values} ON CONFLICT DO NOTHING"
-            )
-            await self._connection.execute(self._lock(numbers))
-            found = await self._count(numbers)
-        for tenant in numbers:
-            await self._catch_up(tenant, found[tenant][NEXT_CHANGE])
-        books = self._marks.get(0) != found[0][REVISION]
-        self._marks[0] = found[0][REVISION]
-        self._counted = found
-        return Foreign(books, True)
-
-    def _opening(self, numbers: list[int]) -> str:
-        """The transaction's beginning: whose it is, their locks, and a query for the counters that are as we know
-        them. All in one message; numbers are written into it, since such a message takes no parameters."""
-        known = [(0, REVISION, self._marks.get(0, -1))]
-        known += [(tenant, NEXT_CHANGE, self._marks.get(tenant, -1)) for tenant in numbers]
-        same = " OR ".join(f"(tenant_id = {one} AND name = '{name}' AND value = {at})" for one, name, at in known)
-        begin = self.link.begin(",".join(map(str, (0, *numbers))), LOOK_UP)
-        return f"{begin} {self._lock(numbers)}; SELECT 1 FROM counters WHERE {same}"
-
-    @staticmethod
-    def _lock(numbers: list[int]) -> str:
-        listed = ", ".join(map(str, numbers))
-        return (
-            f"SELECT 1 FROM counters WHERE tenant_id IN ({listed}) AND name = '{NEXT_CHANGE}'"
-            " ORDER BY tenant_id FOR UPDATE"
+    async def begin(self, tenants: Collection[int], alone: bool = False) -> Foreign:
+        self._alone = self._locked = alone
+        same = await self._start(sorted(tenants))
+        known = self._begun
+        if not same:
+            self._begun = await self._look_around(known)
+        return Foreign(
+            books=any(mark.reference != self._begun[tenant].reference for tenant, mark in known.items()),
+            counters=not same,
+            changes={tenant: mark.changes for tenant, mark in self._begun.items()},
         )
 
-    async def _start(self, sql: str) -> str:
+    async def _start(self, tenants: list[int]) -> bool:
         """Begin; once more on a new connection when the old one broke while it was idle: it had not been asked for
-        anything yet."""
+        anything yet. Returns whether nobody wrote since the marks."""
         if self._writing is not None and not self._writing.is_closed():
             try:
-                return str(await self._writing.execute(sql))
+                return await self._ask(self._writing, tenants)
             except LOST:
                 self._drop()
         self._writing = await self.link.connect()
-        return str(await self._writing.execute(sql))
+        return await self._ask(self._writing, tenants)
+
+    async def _ask(self, connection: Connection, tenants: list[int]) -> bool:
+        """The transaction's beginning: whose it is, their locks if it is to be alone, and a query for the counters that
+        stand at the marks. All in one message; numbers are written into it, since it can have no parameters."""
+        self._begun = {tenant: self._marks.get(tenant, NEVER) for tenant in tenants}
+        begin = self.link.begin(",".join(map(str, (0, *tenants))), LOOK_UP)
+        same = " OR ".join(
+            f"(tenant_id = {tenant} AND (name = '{NEXT_CHANGE}' AND value = {mark.changes}"
+            f" OR name = '{REFERENCE_CHANGES}' AND value = {mark.reference}))"
+            for tenant, mark in self._begun.items()
+        )
+        locked = lock(tenants) if self._locked else ""
+        found = await connection.execute(f"{begin} {locked} SELECT 1 FROM counters WHERE {same}")
+        return bool(found == f"SELECT {2 * len(tenants)}")
 
     @property
     def _connection(self) -> Connection:
@@ -211,30 +210,39 @@ class Postgres:
             self._writing.terminate()
         self._writing = None
 
-    async def _count(self, numbers: list[int]) -> dict[int, dict[str, int]]:
-        found: dict[int, dict[str, int]] = {tenant: {} for tenant in (0, *numbers)}
-        for tenant, name, value in await self._connection.fetch(READ_COUNTERS, [0, *numbers]):
-            found[tenant][name] = value
-        return found
+    async def _look_around(self, known: Mapping[int, Mark]) -> dict[int, Mark]:
+        """Forget those customers at hand that others changed since the marks; returns the new marks."""
+        news = await self._news(known)
+        counters = {(tenant, name): value for tenant, name, value, _ in news if name}
+        if len(counters) < 2 * len(known):  # a tenant's first batch
+            names = (NEXT_CHANGE, REFERENCE_CHANGES)
+            values = ", ".join(f"({tenant}, '{name}', 0)" for tenant in known for name in names)
+            insert = f"INSERT INTO counters (tenant_id, name, value) VALUES {values} ON CONFLICT DO NOTHING;"
+            await self._connection.execute(insert + (lock(known) if self._locked else ""))
+            return await self._look_around(known)
+        changed = [(tenant, number, version) for tenant, name, number, version in news if not name]
+        for tenant, number, version in changed:
+            one = self._at_hand.get((tenant, number))
+            if one is not None and one.version < version:
+                del self._at_hand[tenant, number]
+        if len(changed) > MOST_CHANGED:
+            self._at_hand.clear()
+        marks = {tenant: Mark(counters[tenant, NEXT_CHANGE], counters[tenant, REFERENCE_CHANGES]) for tenant in known}
+        self._marks.update(marks)
+        return marks
 
-    async def _catch_up(self, tenant: int, newest: int) -> None:
-        """Forget those customers at hand that others changed since the mark."""
-        mark = self._marks.get(tenant, -1)
-        if mark == newest:
-            return
-        if 0 <= newest - mark <= MOST_CHANGED and mark >= 0:
-            for (number,) in await self._connection.fetch(READ_CHANGED, tenant, mark):
-                self._at_hand.pop((tenant, number), None)
-        else:
-            for key in [key for key in self._at_hand if key[0] == tenant]:
-                del self._at_hand[key]
-        self._marks[tenant] = newest
+    async def _news(self, known: Mapping[int, Mark]) -> list[tuple[int, str, int, int]]:
+        after = [NO_CHANGE if mark == NEVER else mark.changes for mark in known.values()]
+        return [tuple(row) for row in await self._connection.fetch(READ_NEWS, list(known), after)]
+
+    async def _lock(self) -> None:
+        """From here on nobody else writes the batch's tenants until it ends."""
+        if not self._locked:
+            await self._connection.execute(lock(self._begun))
+            self._locked = True
 
     def at_hand(self, kind: type[R], tenant_id: int, record_id: int) -> R | None:
-        found = self._at_hand.get((tenant_id, record_id)) if kind is Customer else None
-        if found is not None:
-            self._based[tenant_id, record_id] = found.version
-        return found  # type: ignore[return-value]
+        return self._at_hand.get((tenant_id, record_id)) if kind is Customer else None  # type: ignore[return-value]
 
     @database
     async def load(self, kind: type[Record], keys: Sequence[tuple[int, int]]) -> list[Any]:
@@ -242,39 +250,66 @@ class Postgres:
         rows = await self._connection.fetch(select(kind), tenants, numbers)
         found = list(map(statements.reader(kind), rows))
         if kind is Customer:
-            self._based.update(((one.tenant_id, one.id), one.version) for one in found)
             keep(self._at_hand, found)
         return found
 
     @database
     async def holders(self, keys: Sequence[TermKey]) -> list[tuple[int, str, int]]:
+        await self._lock()  # or somebody files another customer under the term
         tenants, terms = zip(*keys, strict=True)
         return [tuple(row) for row in await self._connection.fetch(READ_HOLDERS, tenants, terms)]
 
     @database
     async def counters(self, tenant_id: int) -> dict[str, int]:
-        if tenant_id == 0:  # not locked with the batch's tenants, as few batches change reference records
-            return {REVISION: await self._connection.fetchval(READ_REVISION + " FOR UPDATE")}
-        if tenant_id not in self._counted:
-            self._counted.update(await self._count([tenant_id]))
-        return self._counted[tenant_id]
+        await self._lock()
+        return dict(await self._connection.fetch(READ_COUNTERS, tenant_id))
 
     @database
     async def reference(self, tenant_id: int) -> list[Record]:
         return await reference(self._connection, tenant_id)
 
     @database
-    async def commit(self, plan: Plan) -> None:
-        sql, values, expected = writing(plan, self._based)
-        if await self._connection.fetchval(sql, *values) != expected:
+    async def commit(self, plan: Plan) -> Collection[tuple[int, int]]:
+        found = await self._write(plan)
+        self._judge(plan, found)
+        await self._connection.execute("COMMIT")
+        if any(mark.changes != self._begun[tenant].changes for tenant, mark in found.marks.items()):
+            plan.renumber({tenant: mark.changes for tenant, mark in found.marks.items()}, found.lost)
+        self._remember(plan, found)
+        return found.lost
+
+    async def _write(self, plan: Plan) -> Written:
+        sql, values = writing(plan, self._begun)
+        try:
+            return written(await self._connection.fetch(sql, *values))
+        except asyncpg.IntegrityConstraintViolationError as error:
+            if self._alone:
+                raise
+            raise Again("a row clashed, perhaps with one that is newer than what the batch has seen") from error
+
+    def _judge(self, plan: Plan, found: Written) -> None:
+        """Raise `Again` when what the statement wrote must not stay."""
+        if any(mark.reference != self._begun[tenant].reference for tenant, mark in found.marks.items()):
+            raise Again("reference records changed")
+        if found.counted != len(plan.counters):
+            raise Again("somebody else took the same numbers")
+        for key in found.lost:
+            self._at_hand.pop(key, None)
+        if found.lost and (self._locked or not found.lost.isdisjoint(plan.bound)):
+            raise Again("customers changed that belong together")
+        customers = plan.updates.get(Customer, ())
+        if found.updated != sum((one.tenant_id, one.id) not in found.lost for one in customers):  # type: ignore[attr-defined]
             self._forget()
             raise Again("a customer was changed past its tenant's lock")
-        await self._connection.execute("COMMIT")
-        for tenant, name, value in plan.counters:
-            if name in (NEXT_CHANGE, REVISION):
-                self._marks[tenant] = value
-        keep(self._at_hand, plan.updates.get(Customer, ()))
-        keep(self._at_hand, plan.inserts.get(Customer, ()))
+
+    def _remember(self, plan: Plan, found: Written) -> None:
+        """After the commit. What others wrote since the marks is yet to be looked at: then they stay."""
+        for tenant, mark in found.marks.items():
+            if mark == self._begun[tenant]:
+                made = plan.made_in(tenant)
+                self._marks[tenant] = Mark(mark.changes + made, mark.reference + (tenant in plan.reference))
+        for records in (plan.updates.get(Customer, ()), plan.inserts.get(Customer, ())):
+            keep(self._at_hand, (one for one in records if (one.tenant_id, one.id) not in found.lost))  # type: ignore[attr-defined]
 
     async def rollback(self) -> None:
         connection = self._writing
@@ -420,6 +455,14 @@ class Postgres:
 # ---- statements
 
 
+def lock(tenants: Iterable[int]) -> str:
+    listed = ", ".join(map(str, tenants))
+    return (
+        f"SELECT 1 FROM counters WHERE tenant_id IN ({listed}) AND name IN ('{NEXT_CHANGE}', '{REFERENCE_CHANGES}')"
+        " ORDER BY tenant_id, name FOR UPDATE;"
+    )
+
+
 async def untouched(connection: object) -> None:
     """A connection goes back to the pool as it is: all that was set ended with its transaction."""
 
@@ -482,77 +525,6 @@ async def rarest_first(connection: Connection, tenant_id: int, filters: Sequence
         sql = f"SELECT count(*) FROM (SELECT 1 FROM ({query}) AS found LIMIT 20000) AS few"
         sizes[one] = await connection.fetchval(numbered(sql), *values)
     return sorted(filters, key=sizes.__getitem__)
-
-
-def writing(plan: Plan, based: Mapping[tuple[int, int], int]) -> tuple[str, list[Any], int]:
-    """The one statement that writes a batch, its values, and how many rows it must update. Rows are written in the
-    order of their ids; a customer only if it is at the version that the batch builds on."""
-    values: list[Any] = []
-    inserts, updates = (sorted(some, key=lambda kind: kind.table) for some in (plan.inserts, plan.updates))
-    for kind in inserts:
-        values.append(list(map(statements.writer(kind), plan.inserts[kind])))
-    for kind in updates:
-        rows = sorted(map(statements.writer(kind), plan.updates[kind]))
-        values.append(rows)
-        if kind is Customer:
-            values.append([based[row[:2]] for row in rows])
-    gone = sorted((tenant, term, number) for tenant, number, some, _ in plan.terms for term in some)
-    come = sorted((tenant, term, number) for tenant, number, _, some in plan.terms for term in some)
-    for some in (gone, come, sorted(plan.counters)):
-        if some:
-            values += map(list, zip(*some, strict=True))
-    sql = write(tuple(inserts), tuple(updates), bool(gone), bool(come))
-    return sql, values, sum(map(len, plan.updates.values()))
-
-
-@cache
-def write(inserts: tuple[type[Record], ...], updates: tuple[type[Record], ...], gone: bool, come: bool) -> str:
-    number = count(1)
-    parts = [insert(kind, next(number)) for kind in inserts]
-    for kind in updates:
-        parts.append(update(kind, next(number), next(number) if kind is Customer else 0))
-    if gone:
-        parts.append(
-            f"gone AS (DELETE FROM customer_terms AS t USING {unnest(number, 'bigint', 'text', 'bigint')}"
-            " AS v (tenant_id, term, customer_id)"
-            " WHERE t.tenant_id = v.tenant_id AND t.term = v.term AND t.customer_id = v.customer_id)"
-        )
-    if come:
-        parts.append(
-            "come AS (INSERT INTO customer_terms (tenant_id, term, customer_id)"
-            f" SELECT * FROM {unnest(number, 'bigint', 'text', 'bigint')} AS v)"
-        )
-    parts.append(
-        "counted AS (INSERT INTO counters (tenant_id, name, value)"
-        f" SELECT * FROM {unnest(number, 'bigint', 'text', 'bigint')} AS v"
-        " ON CONFLICT (tenant_id, name) DO UPDATE SET value = excluded.value)"
-    )
-    updated = " + ".join(f"(SELECT count(*) FROM changed_{kind.table})" for kind in updates) or "0"
-    return f"WITH {', '.join(parts)} SELECT {updated}"
-
-
-def unnest(number: "count[int]", *types: str) -> str:
-    return f"unnest({', '.join(f'${next(number)}::{one}[]' for one in types)})"
-
-
-def insert(kind: type[Record], number: int) -> str:
-    names = ", ".join(statements.columns(kind))
-    return (
-        f"new_{kind.table} AS (INSERT INTO {kind.table} ({names})"
-        f" SELECT {names} FROM unnest(${number}::{kind.table}_row[]))"
-    )
-
-
-def update(kind: type[Record], number: int, versions: int) -> str:
-    names = statements.columns(kind)
-    sets = ", ".join(f"{name} = v.{name}" for name in names[2:])
-    return (
-        f"changed_{kind.table} AS (UPDATE {kind.table} AS r SET {sets}"
-        f" FROM unnest(${number}::{kind.table}_row[]) WITH ORDINALITY AS v ({', '.join(names)}, n)"
-        " WHERE r.tenant_id = v.tenant_id AND r.id = v.id"
-        + (f" AND r.version = (${versions}::bigint[])[v.n]" if versions else "")
-        + " RETURNING 1)"
-    )
 
 
 def column_type(record: type[Record], name: str) -> str:

@@ -203,7 +203,7 @@ class Sqlite:
     # ---- a batch
 
     @database
-    async def begin(self, tenants: Collection[int]) -> Foreign:
+    async def begin(self, tenants: Collection[int], alone: bool = True) -> Foreign:
         await self._begin()
         foreign, self._foreign = self._foreign, False
         return Foreign(foreign, foreign)
@@ -320,15 +320,17 @@ class Sqlite:
         return reference(self._writing, tenant_id)
 
     @database
-    async def commit(self, plan: Plan) -> None:
+    async def commit(self, plan: Plan) -> Collection[tuple[int, int]]:
         connection = self._writing
         for sql, plans in ((statements.insert, plan.inserts), (statements.update, plan.updates)):
             for kind, records in plans.items():
                 connection.executemany(sql(kind), map(statements.writer(kind), records))
         # the last change is its own counter: one page less in each commit
-        counters = [row for row in plan.counters if row[1] != NEXT_CHANGE]
-        if counters:
-            connection.executemany(statements.PUT_COUNTER, counters)
+        if plan.counters:
+            rows = [(tenant, name, value) for tenant, name, _, value in plan.counters]
+            connection.executemany(statements.PUT_COUNTER, rows)
+        if plan.reference:
+            connection.execute(statements.REVISE)
         terms = filing.entries(plan)
         new = len(terms) > MANY_NEW and Customer not in plan.updates
         await self._commit(terms, new, FILED_WITH_EACH * len(terms), FILING_SECONDS)
@@ -338,6 +340,7 @@ class Sqlite:
         if terms and not new:
             self._file_later(len(terms))
         self.wal.move_soon()
+        return ()
 
     async def _commit(self, terms: list[str], new: bool, most: int, seconds: float) -> None:
         """Log these terms, or file them when they are new customers'; file some older ones, and commit."""

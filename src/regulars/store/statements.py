@@ -120,6 +120,11 @@ PUT_COUNTER = (
     "INSERT INTO counters (tenant_id, name, value) VALUES (?, ?, ?) "
     "ON CONFLICT (tenant_id, name) DO UPDATE SET value = excluded.value"
 )
+REVISE = (
+    "INSERT INTO counters (tenant_id, name, value) VALUES (0, 'revision', 1) "
+    "ON CONFLICT (tenant_id, name) DO UPDATE SET value = value + 1"
+)
+"""The number by which others see that reference records changed."""
 
 
 def members(tenant_id: int, one: Filter) -> tuple[str, list[Any]]:
