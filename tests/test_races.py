@@ -196,17 +196,20 @@ def test_an_answer_that_was_built_on_what_was_lost_is_not_given(url: str) -> Non
     """The second command saw the version that the first one did not get."""
 
     async def work() -> None:
-        async with two(url, 2) as (fast, slow):
+        async with two(url, 3) as (fast, slow):
             both = asyncio.gather(
                 slow.run(ACTOR, customers.update, 1, patch(phone1="first")),
                 slow.run(ACTOR, customers.update, 1, patch(phone1="never"), {2}),
                 slow.run(ACTOR, customers.update, 1, patch(phone1="last"), {3}),
                 slow.run(ACTOR, customers.update, 2, patch(company_id=99)),
+                slow.run(ACTOR, customers.update, 3, patch(last_name="Never"), {1}),
                 return_exceptions=True,
             )
             async with slow.stopped_at("commit"):
                 await fast.run(ACTOR, customers.update, 1, patch(phone1="fast"))
-            first, second, third, other = await both
+                await fast.run(ACTOR, customers.update, 3, patch(phone1="fast"))
+            first, second, third, other, late = await both
+            assert isinstance(late, Conflict)
             assert isinstance(first, Customer) and isinstance(third, Customer)
             assert (first.version, third.version) == (3, 4)
             assert isinstance(second, Conflict) and "version 3" in str(second)
@@ -215,6 +218,7 @@ def test_an_answer_that_was_built_on_what_was_lost_is_not_given(url: str) -> Non
 
     run(work)
     check_feed(url)
+    check_terms(url)
 
 
 @pytest.mark.parametrize("changed", [1, 2, 3])

@@ -203,7 +203,7 @@ class Sqlite:
     # ---- a batch
 
     @database
-    async def begin(self, tenants: Collection[int], alone: bool = True) -> Foreign:
+    async def begin(self, tenants: Collection[int], alone: bool = False) -> Foreign:
         await self._begin()
         foreign, self._foreign = self._foreign, False
         return Foreign(foreign, foreign)

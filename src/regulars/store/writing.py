@@ -126,11 +126,10 @@ OTHERS = (
     f" FROM locked WHERE name = '{NEXT_CHANGE}')"
 )
 """How many changes others made since we looked. When there are none, nobody can have lost anything."""
-ALONE = "(SELECT count(*) FROM others WHERE changes <> 0) = 0"
 LOOKED = (
     "looked AS MATERIALIZED (SELECT b.tenant_id, b.id, b.version AS built, r.version"
     " FROM unnest({}) AS b (tenant_id, id, version) JOIN customers AS r ON r.tenant_id = b.tenant_id AND r.id = b.id"
-    f" WHERE NOT {ALONE} ORDER BY b.tenant_id, b.id FOR NO KEY UPDATE OF r)"
+    " WHERE (SELECT max(abs(changes)) FROM others) > 0 ORDER BY b.tenant_id, b.id FOR NO KEY UPDATE OF r)"
 )
 LOST = "lost AS MATERIALIZED (SELECT tenant_id, id FROM looked WHERE version <> built)"
 KEPT = "(v.tenant_id, v.{}) NOT IN (SELECT tenant_id, id FROM lost)"
@@ -186,25 +185,27 @@ def arrays(number: "count[int]", *types: str) -> str:
 
 def insert(kind: type[Record], number: int) -> str:
     names = statements.columns(kind)
-    chosen = [moved_up("change_id") if kind is Customer and name == "change_id" else f"v.{name}" for name in names]
+    rows = f"unnest(${number}::{kind.table}_row[]) AS v"
+    if kind is Customer:
+        source = f"{rows} JOIN others AS o ON o.tenant_id = v.tenant_id"
+    else:
+        source = f"{rows} WHERE {AFTER_LOCKS}"
     return (
-        f"new_{kind.table} AS (INSERT INTO {kind.table} ({', '.join(names)}) SELECT {', '.join(chosen)}"
-        f" FROM unnest(${number}::{kind.table}_row[]) AS v WHERE {AFTER_LOCKS})"
+        f"new_{kind.table} AS (INSERT INTO {kind.table} ({', '.join(names)})"
+        f" SELECT {', '.join(value(kind, name) for name in names)} FROM {source})"
     )
 
 
 def changes(number: int, linked: int) -> list[str]:
     """The changes, but for those of customers that were lost."""
     names = statements.columns(Change)
-    chosen = [f"v.{name}" for name in names]
-    chosen[names.index("id")] = moved_up("id")
-    chosen[names.index("previous_id")] = f"CASE WHEN v.chained THEN {moved_up('previous_id')} ELSE v.previous_id END"
     return [
         f"left_out AS MATERIALIZED (SELECT v.tenant_id, v.id FROM unnest(${number}::changes_row[]) AS v"
         " WHERE (SELECT count(*) FROM lost) > 0 AND (v.tenant_id, v.customer_id) IN (SELECT tenant_id, id FROM lost))",
-        f"new_changes AS (INSERT INTO changes ({', '.join(names)}) SELECT {', '.join(chosen)}"
+        f"new_changes AS (INSERT INTO changes ({', '.join(names)})"
+        f" SELECT {', '.join(value(Change, name) for name in names)}"
         f" FROM unnest(${number}::changes_row[], ${linked}::boolean[]) AS v ({', '.join(names)}, chained)"
-        f" WHERE {KEPT.format('customer_id')})",
+        f" JOIN others AS o ON o.tenant_id = v.tenant_id WHERE {KEPT.format('customer_id')})",
         # on its own, as the server may have to look at the counter's newest state when it adds this up
         "told AS MATERIALIZED (SELECT o.tenant_id, o.value + o.made - (SELECT count(*) FROM left_out AS l"
         " WHERE l.tenant_id = o.tenant_id) AS value FROM others AS o)",
@@ -213,27 +214,38 @@ def changes(number: int, linked: int) -> list[str]:
     ]
 
 
+def value(kind: type[Record], name: str) -> str:
+    """What is written to a column."""
+    if (kind, name) in ((Customer, "change_id"), (Change, "id")):
+        return moved_up(name)
+    if (kind, name) == (Change, "previous_id"):
+        return f"CASE WHEN v.chained THEN {moved_up(name)} ELSE v.previous_id END"
+    return f"v.{name}"
+
+
 def moved_up(name: str) -> str:
     """The id of a change of this batch that was guessed as the column says: behind what others wrote in the meantime,
     and closer to the front by those that are left out."""
     return (
-        f"CASE WHEN {ALONE} THEN v.{name} ELSE v.{name}"
-        " + (SELECT o.changes FROM others AS o WHERE o.tenant_id = v.tenant_id)"
+        f"CASE WHEN o.changes = 0 THEN v.{name} ELSE v.{name} + o.changes"
         f" - (SELECT count(*) FROM left_out AS l WHERE l.tenant_id = v.tenant_id AND l.id < v.{name}) END"
     )
 
 
 def update(kind: type[Record], number: int, versions: int) -> str:
     names = statements.columns(kind)
-    values = [moved_up(name) if kind is Customer and name == "change_id" else f"v.{name}" for name in names]
-    sets = ", ".join(f"{name} = {value}" for name, value in list(zip(names, values, strict=True))[2:])
-    rows = f"${number}::{kind.table}_row[]" + (f", ${versions}::bigint[]" if versions else "")
+    sets = ", ".join(f"{name} = {value(kind, name)}" for name in names[2:])
+    if kind is Customer:
+        source = (
+            f"unnest(${number}::customers_row[], ${versions}::bigint[]) AS v ({', '.join(names)}, built)"
+            " JOIN others AS o ON o.tenant_id = v.tenant_id"
+        )
+        condition = f"r.version = v.built AND {KEPT.format('id')} RETURNING 1"
+    else:
+        source, condition = f"unnest(${number}::{kind.table}_row[]) AS v", AFTER_LOCKS
     return (
-        f"changed_{kind.table} AS (UPDATE {kind.table} AS r SET {sets}"
-        f" FROM unnest({rows}) AS v ({', '.join(names)}{', built' if versions else ''})"
-        " WHERE r.tenant_id = v.tenant_id AND r.id = v.id"
-        + (f" AND r.version = v.built AND {KEPT.format('id')}" if versions else f" AND {AFTER_LOCKS}")
-        + " RETURNING 1)"
+        f"changed_{kind.table} AS (UPDATE {kind.table} AS r SET {sets} FROM {source}"
+        f" WHERE r.tenant_id = v.tenant_id AND r.id = v.id AND {condition})"
     )
 
 

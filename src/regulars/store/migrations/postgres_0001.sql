@@ -332,7 +332,8 @@ CREATE TABLE customer_terms (
     PRIMARY KEY (tenant_id, term, customer_id)
 );
 
--- A tenant's counter of changes is also its lock: a batch holds it from its first look to its commit.
+-- A tenant's counter of changes is also its lock: whoever writes a batch holds it until the commit. Beside it stands
+-- one that counts the changes of the tenant's reference records.
 CREATE TABLE counters (
     tenant_id bigint NOT NULL,
     name text COLLATE "C" NOT NULL,
