@@ -78,9 +78,11 @@ class Slow(Store):
         node.stop_at = step
         node.stopped.clear()
         node.go_on.clear()
-        await asyncio.wait_for(node.stopped.wait(), 20)
-        yield
-        node.go_on.set()
+        try:
+            await asyncio.wait_for(node.stopped.wait(), 20)
+            yield
+        finally:
+            node.go_on.set()
 
 
 @asynccontextmanager
@@ -199,6 +201,7 @@ def test_an_answer_that_was_built_on_what_was_lost_is_not_given(url: str) -> Non
         async with two(url, 3) as (fast, slow):
             both = asyncio.gather(
                 slow.run(ACTOR, customers.update, 1, patch(phone1="first")),
+                slow.run(ACTOR, customers.update, 1, patch(phone1="never"), {1}),
                 slow.run(ACTOR, customers.update, 1, patch(phone1="never"), {2}),
                 slow.run(ACTOR, customers.update, 1, patch(phone1="last"), {3}),
                 slow.run(ACTOR, customers.update, 2, patch(company_id=99)),
@@ -208,7 +211,8 @@ def test_an_answer_that_was_built_on_what_was_lost_is_not_given(url: str) -> Non
             async with slow.stopped_at("commit"):
                 await fast.run(ACTOR, customers.update, 1, patch(phone1="fast"))
                 await fast.run(ACTOR, customers.update, 3, patch(phone1="fast"))
-            first, second, third, other, late = await both
+            first, early, second, third, other, late = await both
+            assert isinstance(early, Conflict) and "version 3" in str(early)
             assert isinstance(late, Conflict)
             assert isinstance(first, Customer) and isinstance(third, Customer)
             assert (first.version, third.version) == (3, 4)
