@@ -9,6 +9,7 @@ from regulars.access import Access
 from regulars.record import Customer
 from regulars.settings import BadSetting, Settings, shown
 from regulars.store import Backend, Book, Store
+from regulars.store.whole import Whole
 
 Clock = Callable[[], datetime]
 
@@ -41,6 +42,18 @@ def backend(url: str) -> Backend:
     from regulars.store.sqlite import Sqlite
 
     return Sqlite(path)
+
+
+def whole(url: str) -> Whole:
+    """The store that a URL names, for one who copies it."""
+    path = store_path(url)
+    if path is None:
+        from regulars.store.whole_postgres import WholeDatabase
+
+        return WholeDatabase(url)
+    from regulars.store.whole_sqlite import WholeFile
+
+    return WholeFile(path)
 
 
 async def migrate(url: str) -> list[int]:

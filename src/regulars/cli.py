@@ -16,11 +16,20 @@ from typing import Any, TypeVar
 import click
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
-from regulars import access, customers, sandbox, settings
-from regulars.app import App, migrate
+from regulars import access, customers, moving, sandbox, settings
+from regulars.app import App, migrate, whole
 from regulars.errors import RegularsError
 from regulars.fields import Invalid, Record, fields_of
 from regulars.record import Carrier, Column, Company, Employee, Group, PaymentTerm, Service, Tenant
@@ -50,7 +59,7 @@ def run(work: Awaitable[T]) -> T:
 
     try:
         return asyncio.run(main())
-    except (RegularsError, BadSetting, Schema) as error:
+    except (RegularsError, BadSetting, Schema, moving.Halted) as error:
         raise Fail(str(error)) from error
 
 
@@ -160,20 +169,20 @@ def migrate_(chosen: Settings) -> None:
       regulars migrate --store sqlite:///book.db
       regulars migrate --store postgresql://owner@db.example.com/regulars?sslmode=verify-full
     """
-    run(upgrade(chosen))
+    run(upgrade(chosen.store))
 
 
-async def upgrade(chosen: Settings) -> None:
-    applied = await migrate(chosen.store)
+async def upgrade(url: str) -> None:
+    applied = await migrate(url)
     done = f"applied migration {applied[-1]}" if applied else "up to date"
-    console.print(f"Store {shown(chosen.store)}: {done}")
+    console.print(f"Store {shown(url)}: {done}")
 
 
 async def initialise(chosen: Settings, tenant: str, user: str, company: str, secret: str | None = None) -> None:
     tenant = tenant.lower()
     if not tenant.isascii() or not tenant.replace("-", "").isalnum() or len(tenant) > 63:
         raise Fail(f"Expected a tenant name of letters, digits and hyphens, as in a host name; got {tenant!r}.")
-    await upgrade(chosen)
+    await upgrade(chosen.store)
     async with opened(chosen) as app:
         known = await app.store.tenants()
         tenant_id = known.get(tenant) or max(known.values(), default=0) + 1
@@ -222,10 +231,75 @@ async def fill(chosen: Settings, tenant: str | None, count: int, seed: int) -> N
     console.print(f"{count:,} customers added. Next: regulars serve --store {shown(chosen.store)}")
 
 
+class Rate(ProgressColumn):
+    """How many a second."""
+
+    def render(self, task: Task) -> str:
+        speed = task.finished_speed or task.speed
+        return f"{speed:,.0f}/s" if speed else ""
+
+
 def progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
-    )
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn()
+    return Progress(*columns, console=console)
+
+
+@main.command("copy")
+@click.option("--config", help="A TOML file with settings, of which `store` is used.  [REGULARS_CONFIG]")
+@click.option("--from", "source", help="The store that is copied.  [REGULARS_STORE; default: 'sqlite:///regulars.db']")
+@click.option(
+    "--to",
+    "target",
+    required=True,
+    envvar="REGULARS_COPY_TO",
+    help="The store that it is copied to, which is made.  [REGULARS_COPY_TO; required]",
+)
+def copy_(config: str | None, source: str | None, target: str) -> None:
+    """Copy a whole store to another one: from SQLite to PostgreSQL, back, or to one of the same kind.
+
+    Everything is copied as it is: tenants, customers, ids, versions, history, passwords, and the key that tokens are
+    signed with, so that they stay valid. Stop what serves the source first: a copy is of one moment, and halts when
+    somebody writes to the source. The target must be new; its tables are made. After an interruption the same command
+    goes on where it stopped, and until it is through, nothing else opens the target. At the end both stores are read
+    again and compared row by row.
+
+    \b
+    Examples:
+      regulars copy --from sqlite:///book.db --to postgresql://owner:...@db.example.com/regulars?sslmode=verify-full
+      REGULARS_COPY_TO=postgresql://owner:...@db.example.com/regulars regulars copy --from sqlite:///book.db
+      regulars copy --from postgresql://owner:...@db.example.com/regulars --to sqlite:///book.db
+    """
+    chosen = load({"store": source}, config)
+    try:
+        verdicts = run(move(chosen.store, target))
+    except KeyboardInterrupt:
+        raise Fail("Interrupted. The same command goes on where it stopped.") from None
+    table = Table("table", "rows", "in the copy", "checksum", "in the copy", "verdict")
+    for one in verdicts:
+        numbers = f"{one.source.rows:,}", f"{one.target.rows:,}", one.source.checksum, one.target.checksum
+        table.add_row(one.table, *numbers, "same" if one.same else "DIFFERS")
+    show_table(table)
+    if wrong := [f"  {one.table}: {', '.join(one.differing)}" for one in verdicts if not one.same]:
+        first = f"{shown(target)} is not what {shown(chosen.store)} is, and stays unfinished. The first that differ:"
+        raise Fail("\n".join([first, *wrong, "Make the target anew, and copy again."]))
+    console.print(f"{shown(target)} is a copy of {shown(chosen.store)}. Next: regulars serve --store {shown(target)}")
+
+
+async def move(source: str, target: str) -> list[moving.Verdict]:
+    old, new = whole(source), whole(target)
+    async with old.reading():
+        await upgrade(target)
+        async with new.filling():
+            with progress() as bar:
+                tasks: dict[str, TaskID] = {}
+
+                def report(part: str, total: int, done: int) -> None:
+                    if part and part not in tasks:
+                        tasks[part] = bar.add_task(part, total=total)
+                    if part:
+                        bar.advance(tasks[part], done)
+
+                return await moving.copy(old, new, report)
 
 
 @main.command()

@@ -16,6 +16,7 @@ from regulars.errors import RegularsError, Unavailable
 from regulars.settings import BadSetting, shown
 from regulars.store import Again, Clash
 from regulars.store.migrations import Schema, migrations
+from regulars.store.whole import UNFINISHED, half_copied
 
 log = logging.getLogger("regulars.store")
 
@@ -169,6 +170,8 @@ async def check(connection: Connection, url: str) -> None:
         )
     if not await may_act(connection):
         raise Schema(await not_granted(connection, url))
+    if mark := await connection.fetchval(UNFINISHED):
+        raise half_copied(shown(url), mark)
 
 
 async def not_granted(connection: Connection, url: str) -> str:

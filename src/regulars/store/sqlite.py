@@ -22,6 +22,7 @@ from regulars.search import Filter
 from regulars.store import NEXT_CHANGE, Clash, Foreign, Page, Plan, TermKey, filing, statements
 from regulars.store.migrations import Schema, migrations
 from regulars.store.wal import Wal
+from regulars.store.whole import UNFINISHED, half_copied
 
 log = logging.getLogger("regulars.store")
 
@@ -106,12 +107,34 @@ def too_new(path: Path, version: int) -> str:
     )
 
 
+def checked(path: Path) -> apsw.Connection:
+    """A connection to read from a store. Raises `Schema` when there is none that this program can serve."""
+    if not path.exists():
+        raise Schema(f"There is no store at {path}. Create it: regulars init --store sqlite:///{path}")
+    try:
+        connection = connect(path)
+        version, known = connection.pragma("user_version"), len(migrations("sqlite"))
+        marks = fetch(connection, UNFINISHED) if version == known else []
+    except (apsw.Error, OSError) as error:
+        raise Schema(f"{path} cannot be opened as a store: {error}") from error
+    if version > known:
+        raise Schema(too_new(path, version))
+    if version < known:
+        raise Schema(
+            f"{path} has schema {version}, this regulars needs {known}. "
+            f"Upgrade it: regulars init --store sqlite:///{path}"
+        )
+    for (mark,) in marks:
+        raise half_copied(f"sqlite:///{path}", mark)
+    return connection
+
+
 def database(
-    method: Callable[Concatenate["Sqlite", P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate["Sqlite", P], Coroutine[Any, Any, T]]:
+    method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
     """Errors of SQLite leave as the store's own."""
 
-    async def guarded(self: "Sqlite", /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def guarded(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return await method(self, *args, **kwargs)
         except apsw.ConstraintError as error:
@@ -157,22 +180,11 @@ class Sqlite:
     # ---- life
 
     async def open(self) -> None:
-        if not self.path.exists():
-            raise Schema(f"There is no store at {self.path}. Create it: regulars init --store sqlite:///{self.path}")
+        self._read = checked(self.path)
         try:
-            self._read = connect(self.path)
-            version = self._read.pragma("user_version")
             self._wal = Wal(self._read, partial(connect, self.path, write=True))
         except (apsw.Error, OSError) as error:
             raise Schema(f"{self.path} cannot be opened as a store: {error}") from error
-        known = len(migrations("sqlite"))
-        if version > known:
-            raise Schema(too_new(self.path, version))
-        if version < known:
-            raise Schema(
-                f"{self.path} has schema {version}, this regulars needs {known}. "
-                f"Upgrade it: regulars init --store sqlite:///{self.path}"
-            )
 
     async def close(self) -> None:
         if self._quiet is not None:
@@ -311,9 +323,7 @@ class Sqlite:
 
     @database
     async def counters(self, tenant_id: int) -> dict[str, int]:
-        found = dict(fetch(self._writing, "SELECT name, value FROM counters WHERE tenant_id = ?", (tenant_id,)))
-        newest = fetch(self._writing, "SELECT max(id) FROM changes WHERE tenant_id = ?", (tenant_id,))[0][0]
-        return {**found, NEXT_CHANGE: newest or 0}
+        return counters(self._writing, tenant_id)
 
     @database
     async def reference(self, tenant_id: int) -> list[Record]:
@@ -322,15 +332,7 @@ class Sqlite:
     @database
     async def commit(self, plan: Plan) -> Collection[tuple[int, int]]:
         connection = self._writing
-        for sql, plans in ((statements.insert, plan.inserts), (statements.update, plan.updates)):
-            for kind, records in plans.items():
-                connection.executemany(sql(kind), map(statements.writer(kind), records))
-        # the last change is its own counter: one page less in each commit
-        if plan.counters:
-            rows = [(tenant, name, value) for tenant, name, _, value in plan.counters]
-            connection.executemany(statements.PUT_COUNTER, rows)
-        if plan.reference:
-            connection.execute(statements.REVISE)
+        write(connection, plan)
         terms = filing.entries(plan)
         new = len(terms) > MANY_NEW and Customer not in plan.updates
         await self._commit(terms, new, FILED_WITH_EACH * len(terms), FILING_SECONDS)
@@ -597,6 +599,26 @@ class Sqlite:
 def fetch(connection: apsw.Connection, sql: str, values: Sequence[Any] = ()) -> list[Any]:
     """All rows of a query."""
     return connection.execute(sql, values).fetchall()
+
+
+def write(connection: apsw.Connection, plan: Plan) -> None:
+    """Write a plan's rows and counters; not its terms."""
+    for sql, plans in ((statements.insert, plan.inserts), (statements.update, plan.updates)):
+        for kind, records in plans.items():
+            connection.executemany(sql(kind), map(statements.writer(kind), records))
+    # the last change is its own counter: one page less in each commit
+    counters = [(tenant, name, value) for tenant, name, _, value in plan.counters if name != NEXT_CHANGE]
+    if counters:
+        connection.executemany(statements.PUT_COUNTER, counters)
+    if plan.reference:
+        connection.execute(statements.REVISE)
+
+
+def counters(connection: apsw.Connection, tenant_id: int) -> dict[str, int]:
+    """Where a tenant's counters stand."""
+    found = dict(fetch(connection, "SELECT name, value FROM counters WHERE tenant_id = ?", (tenant_id,)))
+    newest = fetch(connection, statements.newest(Change), (tenant_id,))[0][0]
+    return {**found, NEXT_CHANGE: newest or 0}
 
 
 def reference(connection: apsw.Connection, tenant_id: int) -> list[Record]:

@@ -113,7 +113,19 @@ def select_all(record: type[Record]) -> str:
     return f"SELECT {', '.join(columns(record))} FROM {record.table} WHERE tenant_id = ? ORDER BY id"
 
 
-FEED = f"SELECT {', '.join(columns(Change))} FROM changes WHERE tenant_id = ? AND id > ? ORDER BY id LIMIT ?"
+@cache
+def select_page(record: type[Record]) -> str:
+    """The next rows of a tenant after an id."""
+    return select_all(record).replace("ORDER BY", "AND id > ? ORDER BY") + " LIMIT ?"
+
+
+@cache
+def newest(record: type[Record]) -> str:
+    """The highest id of a tenant's rows, or -1."""
+    return f"SELECT coalesce(max(id), -1) FROM {record.table} WHERE tenant_id = ?"
+
+
+FEED = select_page(Change)
 NEWEST = "SELECT coalesce(max(id), 0) FROM changes WHERE tenant_id = ?"
 
 PUT_COUNTER = (
