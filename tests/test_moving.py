@@ -30,6 +30,7 @@ from conftest import (
 from postgres import execute, wait
 from processes import rows
 from test_cli import call, table
+from test_postgres import forbidden
 from test_store import patch
 
 from regulars import customers, moving, sandbox, search
@@ -38,6 +39,7 @@ from regulars.moving import Halted, Verdict
 from regulars.record import REFERENCE, Change, Customer, Tenant
 from regulars.settings import Settings
 from regulars.store import statements
+from regulars.store.whole_postgres import WholeDatabase
 
 KINDS = (*REFERENCE, Customer, Change)
 SAMPLES = 130
@@ -338,6 +340,30 @@ def test_two_copies_at_once_do_not_mix(source: Source, target: str) -> None:
     assert contents(target) == contents(source.url)
 
 
+@FROM_FILE
+def test_no_statement_uses_what_other_engines_lack(source: Source) -> None:
+    seen: set[str] = set()
+
+    async def work(url: str) -> None:
+        old, new = whole(source.url), whole(url)
+        assert isinstance(new, WholeDatabase)
+        plain = new.link.connect
+
+        async def noted(*_: object, **__: object) -> Any:
+            connection = await plain()
+            connection.add_query_logger(lambda record: seen.add(record.query))
+            return connection
+
+        new.link.connect = noted  # type: ignore[method-assign]
+        async with old.reading(), new.filling():
+            await moving.copy(old, new, silent)
+
+    with new_store("postgres", Path()) as url:
+        wait(work(url))
+    assert len(seen) > 20 and any("DELETE FROM secrets" in sql for sql in seen)
+    assert {sql: found for sql in seen if (found := forbidden(sql))} == {}
+
+
 # ---- what is found
 
 
@@ -360,6 +386,13 @@ def test_what_differs_is_named_and_the_copy_stays_unfinished(source: Source, tar
     assert found in result.output
     assert {row["table"] for row in table(result) if row["verdict"] == "DIFFERS"} == {found.split(":")[0]}
     assert "not finished" in call("serve", store=target, ok=False).output
+
+
+def test_the_stores_may_be_named_in_the_environment(file: str, tmp_path: Path) -> None:
+    assert "REGULARS_COPY_TO" in call("copy", "--from", file, ok=False).output
+    named = {"REGULARS_STORE": file, "REGULARS_COPY_TO": f"sqlite:///{tmp_path}/new.db"}
+    assert {row["verdict"] for row in table(call("copy", **named))} == {"same"}
+    assert contents(named["REGULARS_COPY_TO"]) == contents(file)
 
 
 def test_a_password_in_a_url_is_not_shown(file: str) -> None:

@@ -250,11 +250,10 @@ def progress() -> Progress:
 @click.option(
     "--to",
     "target",
-    required=True,
     envvar="REGULARS_COPY_TO",
     help="The store that it is copied to, which is made.  [REGULARS_COPY_TO; required]",
 )
-def copy_(config: str | None, source: str | None, target: str) -> None:
+def copy_(config: str | None, source: str | None, target: str | None) -> None:
     """Copy a whole store to another one: from SQLite to PostgreSQL, back, or to one of the same kind.
 
     Everything is copied as it is: tenants, customers, ids, versions, history, passwords, and the key that tokens are
@@ -270,6 +269,8 @@ def copy_(config: str | None, source: str | None, target: str) -> None:
       regulars copy --from postgresql://owner:...@db.example.com/regulars --to sqlite:///book.db
     """
     chosen = load({"store": source}, config)
+    if target is None:
+        raise Fail("Name the store to copy to: --to URL, or REGULARS_COPY_TO in the environment.")
     try:
         verdicts = run(move(chosen.store, target))
     except KeyboardInterrupt:

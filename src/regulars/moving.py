@@ -7,10 +7,10 @@ begun. The tenants come last, in one commit with the removal of the mark: until 
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from hashlib import sha256
 from typing import Any
 from zlib import crc32
@@ -161,28 +161,29 @@ async def copy_table(move: Move, kind: type[Record]) -> None:
     for tenant in move.tenants:
         after = await move.target.newest(kind, tenant)
         report(max(after, 0))
-        page = await move.source.page(kind, tenant, after)
-        while page:
-            await unmoved(move, LOOK_SECONDS)
-            written = asyncio.ensure_future(put(move.target, kind, list(map(read, page))))
-            await asyncio.sleep(0)  # so that the next page is read while this one is written
-            try:
-                copied, page = len(page), await move.source.page(kind, tenant, page[-1][1])
-            finally:
+        written = asyncio.ensure_future(asyncio.sleep(0))
+        try:
+            while page := await move.source.page(kind, tenant, after):
+                await unmoved(move, LOOK_SECONDS)
+                records, after = list(map(read, page)), page[-1][1]
                 await written
-            report(copied)
+                written = asyncio.ensure_future(put(move.target, kind, records, report))
+                await asyncio.sleep(0)  # so that the next page is read while this one is written
+        finally:
+            await written
 
 
-async def put(target: Whole, kind: type[Record], records: list[Record]) -> None:
+async def put(target: Whole, kind: type[Record], records: list[Record], report: Callable[[int], None]) -> None:
     await target.write(Plan(inserts={kind: records}))
     await target.save()
+    report(len(records))
 
 
 async def settle(move: Move) -> None:
     """Write the tenants and the counters; not to be saved before all is compared."""
     read = statements.reader(Tenant)
     rows = [row for tenant in move.tenants for row in await move.source.page(Tenant, tenant, -1)]
-    counters = [(*key, None, value) for key, value in move.counters.items()]
+    counters: list[tuple[int, str, int | None, int]] = [(*key, None, value) for key, value in move.counters.items()]
     await move.target.write(Plan(inserts={Tenant: list(map(read, rows))}, counters=counters))
 
 
@@ -202,7 +203,7 @@ async def compare(move: Move) -> list[Verdict]:
         verdicts.append(verdict)
     for tenant in move.tenants:
         await add_terms(filed, move.target, tenant)
-    verdicts.append(judged("customer_terms", expected.sums, filed.sums, expected.rows, filed.rows))
+    verdicts.append(judged("customer_terms", expected.named(), filed.named(), expected.rows, filed.rows))
     verdicts.append(judged("counters", move.counters, await move.target.counters()))
     ours = await move.target.secrets()
     verdicts.append(judged("secrets", await move.source.secrets(), {one: ours[one] for one in ours if one != COPYING}))
@@ -236,26 +237,31 @@ async def tally(move: Move, store: Whole, kind: type[Record], terms: "Terms | No
 
 
 class Terms:
-    """Search terms by tenant and block of customers, added up, so that their order does not matter."""
+    """Search terms added up, so that their order does not matter; by tenant and block of customers."""
 
     def __init__(self) -> None:
         self.rows = 0
-        self.sums: Counter[tuple[int, str]] = Counter()
+        self.sums: dict[int, dict[int, int]] = defaultdict(lambda: defaultdict(int))
 
     def add_customers(self, customers: Sequence[Customer]) -> None:
         for one in customers:
-            self.add(one.tenant_id, [(term, one.id) for term in search.terms(one)])
+            terms = search.terms(one)
+            self.rows += len(terms)
+            self.sums[one.tenant_id][one.id // BLOCK] += sum(crc32(f"{one.id} {term}".encode()) for term in terms)
 
     def add(self, tenant: int, filed: Sequence[tuple[str, int]]) -> None:
         self.rows += len(filed)
+        sums = self.sums[tenant]
         for term, number in filed:
-            self.sums[tenant, block(number)] += crc32(f"{number} {term}".encode())
+            sums[number // BLOCK] += crc32(f"{number} {term}".encode())
 
-
-@cache
-def block(number: int) -> str:
-    first = number // BLOCK * BLOCK
-    return f"{first}–{first + BLOCK - 1}"
+    def named(self) -> dict[tuple[int, str], int]:
+        """The sums by tenant and the numbers of the block's customers."""
+        return {
+            (tenant, f"{number * BLOCK}–{number * BLOCK + BLOCK - 1}"): value
+            for tenant, sums in self.sums.items()
+            for number, value in sums.items()
+        }
 
 
 async def add_terms(terms: Terms, store: Whole, tenant: int) -> None:

@@ -113,10 +113,15 @@ def checked(path: Path) -> apsw.Connection:
         raise Schema(f"There is no store at {path}. Create it: regulars init --store sqlite:///{path}")
     try:
         connection = connect(path)
-        version, known = connection.pragma("user_version"), len(migrations("sqlite"))
-        marks = fetch(connection, UNFINISHED) if version == known else []
+        check(connection, path)
     except (apsw.Error, OSError) as error:
         raise Schema(f"{path} cannot be opened as a store: {error}") from error
+    return connection
+
+
+def check(connection: apsw.Connection, path: Path) -> None:
+    """Raise `Schema` unless the file has the tables that this program knows, and is whole."""
+    version, known = connection.pragma("user_version"), len(migrations("sqlite"))
     if version > known:
         raise Schema(too_new(path, version))
     if version < known:
@@ -124,9 +129,8 @@ def checked(path: Path) -> apsw.Connection:
             f"{path} has schema {version}, this regulars needs {known}. "
             f"Upgrade it: regulars init --store sqlite:///{path}"
         )
-    for (mark,) in marks:
+    for (mark,) in fetch(connection, UNFINISHED):
         raise half_copied(f"sqlite:///{path}", mark)
-    return connection
 
 
 def database(

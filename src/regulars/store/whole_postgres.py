@@ -1,8 +1,10 @@
 """A whole database of PostgreSQL, read from one snapshot or filled in large transactions."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
+from typing import Any
 
 from regulars import search
 from regulars.fields import Record
@@ -109,11 +111,13 @@ class WholeDatabase:
     @database
     async def write(self, plan: Plan) -> None:
         for kind, records in plan.inserts.items():
-            await self._connection.execute(put(kind), list(map(statements.writer(kind), records)))
-        new: list[Customer] = plan.inserts.get(Customer, [])  # type: ignore[assignment]
-        terms = sorted((one.tenant_id, term, one.id) for one in new for term in search.terms(one))
-        if terms:
-            await self._connection.execute(PUT_TERMS, *map(list, zip(*terms, strict=True)))
+            rows = list(map(statements.writer(kind), records))
+            written = asyncio.ensure_future(self._connection.execute(put(kind), rows))
+            await asyncio.sleep(0)  # so that the terms are made while the customers are written
+            terms = filed(records) if kind is Customer else []
+            await written
+            if terms:
+                await self._connection.execute(PUT_TERMS, *map(list, zip(*terms, strict=True)))
         if plan.counters:
             rows = [(tenant, name, value) for tenant, name, _, value in plan.counters]
             await self._connection.executemany(numbered(PUT_COUNTER), rows)
@@ -129,11 +133,17 @@ class WholeDatabase:
     @database
     async def finish(self) -> None:
         await self._connection.execute("SET LOCAL ROLE NONE")
-        await self._connection.execute(FINISHED)
-        await self._connection.execute("COMMIT")
-        # what a search costs is guessed from this, and the server would get to it in a minute or so
+        await self._connection.execute("SET LOCAL statement_timeout = 0")
+        # searches are planned by what this finds; of itself the server would look in a minute or so
         tables = f"{Customer.table}, {Change.table}, customer_terms"
         await self._connection.execute(f"ANALYZE {tables}", timeout=ANALYZE_SECONDS)
+        await self._connection.execute(FINISHED)
+        await self._connection.execute("COMMIT")
+
+
+def filed(customers: Iterable[Any]) -> list[tuple[int, str, int]]:
+    """The search terms of new customers in the order of the index."""
+    return sorted((one.tenant_id, term, one.id) for one in customers for term in search.terms(one))
 
 
 @cache

@@ -1,7 +1,7 @@
 """A whole SQLite file, read from one snapshot or filled in large transactions, its search terms sorted at the end."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import apsw
@@ -110,6 +110,7 @@ class WholeFile:
         self._connection.execute("COMMIT")
         await self._begin()
 
+    @database
     async def file(self, report: Callable[[int], None]) -> None:
         if fetch(self._connection, "SELECT 1 FROM customer_terms LIMIT 1"):
             return
@@ -121,7 +122,8 @@ class WholeFile:
                 self._gather(tenant, list(map(statements.reader(Customer), page)))
                 report(len(page))
                 after, filed = page[-1][1], filed + len(page)
-        await self._sort()
+        self._connection.execute(filing.INSERT % "fresh WHERE" + " ORDER BY value")
+        self._connection.execute("DROP TABLE fresh")
         await self.save()
         report(filed)
 
@@ -131,12 +133,8 @@ class WholeFile:
         self._connection.execute("INSERT INTO fresh SELECT value FROM json_each(?)", (encoded,))
 
     @database
-    async def _sort(self) -> None:
-        self._connection.execute(filing.INSERT % "fresh WHERE" + " ORDER BY value")
-        self._connection.execute("DROP TABLE fresh")
-
-    @database
     async def finish(self) -> None:
         self._connection.execute(FINISHED)
         self._connection.execute("COMMIT")
-        self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        with suppress(apsw.BusyError):  # who opened it meanwhile will do that
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
