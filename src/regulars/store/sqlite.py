@@ -113,7 +113,11 @@ def checked(path: Path) -> apsw.Connection:
         raise Schema(f"There is no store at {path}. Create it: regulars init --store sqlite:///{path}")
     try:
         connection = connect(path)
-        check(connection, path)
+        try:
+            check(connection, path)
+        except BaseException:
+            connection.close()
+            raise
     except (apsw.Error, OSError) as error:
         raise Schema(f"{path} cannot be opened as a store: {error}") from error
     return connection
@@ -621,8 +625,7 @@ def write(connection: apsw.Connection, plan: Plan) -> None:
 def counters(connection: apsw.Connection, tenant_id: int) -> dict[str, int]:
     """Where a tenant's counters stand."""
     found = dict(fetch(connection, "SELECT name, value FROM counters WHERE tenant_id = ?", (tenant_id,)))
-    newest = fetch(connection, statements.newest(Change), (tenant_id,))[0][0]
-    return {**found, NEXT_CHANGE: newest or 0}
+    return {**found, NEXT_CHANGE: fetch(connection, statements.NEWEST, (tenant_id,))[0][0]}
 
 
 def reference(connection: apsw.Connection, tenant_id: int) -> list[Record]:

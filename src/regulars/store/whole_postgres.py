@@ -81,8 +81,7 @@ class WholeDatabase:
 
     @database
     async def newest(self, kind: type[Record], tenant_id: int) -> int:
-        found: int | None = await self._connection.fetchval(numbered(statements.newest(kind)), tenant_id)
-        return -1 if found is None else found
+        return int(await self._connection.fetchval(numbered(statements.newest(kind)), tenant_id))
 
     @database
     async def terms(self, tenant_id: int, after: tuple[str, int]) -> list[tuple[str, int]]:

@@ -74,8 +74,7 @@ class WholeFile:
 
     @database
     async def newest(self, kind: type[Record], tenant_id: int) -> int:
-        found: int | None = fetch(self._connection, statements.newest(kind), (tenant_id,))[0][0]
-        return -1 if found is None else found
+        return int(fetch(self._connection, statements.newest(kind), (tenant_id,))[0][0])
 
     @database
     async def terms(self, tenant_id: int, after: tuple[str, int]) -> list[tuple[str, int]]:
