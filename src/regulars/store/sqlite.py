@@ -204,10 +204,12 @@ class Sqlite:
         for pool in (self._writer, self._readers):
             pool.shutdown(wait=True)
         if self._wal is not None:
-            self._wal.close()
+            self._wal.finish()
         for connection in (self._write, self._read, *self._connections):
             if connection is not None:
                 connection.close()
+        if self._wal is not None:
+            self._wal.close()
 
     def _reader(self) -> apsw.Connection:
         """The connection of this reader thread."""

@@ -6,10 +6,10 @@ differs after each commit, whoever commits; to look at it costs far less than as
 
 import logging
 import mmap
+import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
 import apsw
 
@@ -28,20 +28,26 @@ class Wal:
     """The log of one open file. `connect` gives a connection for the thread that moves pages."""
 
     def __init__(self, connection: apsw.Connection, connect: Callable[[], apsw.Connection]) -> None:
-        with Path(connection.filename_wal.removesuffix("wal") + "shm").open("rb") as index:
-            self._index = mmap.mmap(index.fileno(), HEAD, access=mmap.ACCESS_READ)
+        # kept open: closing it would end the locks that SQLite has on the file in this process, and the next process to
+        # come would take itself for the first and cut the file off under us
+        self._file = os.open(connection.filename_wal.removesuffix("wal") + "shm", os.O_RDONLY | os.O_CLOEXEC)
+        self._index = mmap.mmap(self._file, HEAD, access=mmap.ACCESS_READ)
         self._connect = connect
         self._mover: apsw.Connection | None = None
         self._thread = ThreadPoolExecutor(1, "store-checkpoint")
         self._moving: Future[None] | None = None
         self._moved = 0
 
-    def close(self) -> None:
-        """Finish moving; nothing of this may be used after that."""
+    def finish(self) -> None:
+        """Finish moving; no more is moved after that."""
         self._thread.shutdown(wait=True)
-        self._index.close()
         if self._mover is not None:
             self._mover.close()
+
+    def close(self) -> None:
+        """Let go of the index, once every connection of this process to the file is closed."""
+        self._index.close()
+        os.close(self._file)
 
     def head(self) -> bytes:
         """What differs after each commit."""
