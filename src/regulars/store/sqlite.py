@@ -234,7 +234,9 @@ class Sqlite:
         """Wait for one's turn, and take the write lock."""
         await self._turn.acquire()
         self._in_batch = True
-        connection = self._writing
+        if self._writing.readonly("main"):
+            self._drop_writer()  # it may be writable again
+        connection = may_write(self._writing)
         try:
             connection.execute("BEGIN IMMEDIATE")
         except apsw.BusyError:
@@ -600,10 +602,17 @@ class Sqlite:
     def _writable(self) -> None:
         connection = connect(self.path, write=True)
         try:
-            self._begin_patiently(connection)
+            self._begin_patiently(may_write(connection))
             connection.execute("ROLLBACK")
         finally:
             connection.close()
+
+
+def may_write(connection: apsw.Connection) -> apsw.Connection:
+    """The connection; raises `ReadOnlyError`, which SQLite itself would do no sooner than at the first row."""
+    if connection.readonly("main"):
+        raise apsw.ReadOnlyError(f"{connection.filename} may only be read")
+    return connection
 
 
 def fetch(connection: apsw.Connection, sql: str, values: Sequence[Any] = ()) -> list[Any]:
