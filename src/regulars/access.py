@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 import argon2
 import msgspec
 from joserfc import jwt
-from joserfc.errors import JoseError
+from joserfc.errors import ExpiredTokenError, JoseError
 from joserfc.jwk import OctKey
 from msgspec.structs import replace
 
@@ -33,6 +33,8 @@ Permission = Literal["view", "edit", "create", "delete"]
 ALGORITHM = "HS256"
 ISSUER, AUDIENCE = "regulars", "regulars:api"
 LIFETIME = timedelta(minutes=60)
+LEEWAY = 60
+"""Seconds by which the clock of the node that issued a token may be ahead of that of the one that is shown it."""
 LEAST_PASSWORD = 8
 WRONG_LOGIN = "Sorry, invalid username or password"
 
@@ -206,6 +208,7 @@ class Access:
         self._verified.pop(token, None)
         rules = jwt.JWTClaimsRegistry(
             now=int(now.timestamp()),
+            leeway=LEEWAY,
             iss={"essential": True, "value": ISSUER},
             aud={"essential": True, "value": AUDIENCE},
             exp={"essential": True},
@@ -215,6 +218,8 @@ class Access:
             claims = jwt.decode(token, self._key, algorithms=[ALGORITHM]).claims
             rules.validate(claims)
             expires = datetime.fromtimestamp(float(claims["exp"]), UTC)
+            if expires <= now:  # no leeway here: a token never outlives what it says
+                raise ExpiredTokenError("exp")
             found = _Verified(int(claims["tenant"]), int(claims["sub"]), int(claims["epoch"]), expires)
         except (JoseError, ValueError, KeyError, TypeError, OverflowError) as error:
             raise Unauthenticated from error
