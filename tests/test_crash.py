@@ -1,83 +1,20 @@
-"""What a 200 promises: killed, out of disk or read-only, every answered write is there, whole, with its change."""
+"""What a SQLite file means to the server when its disk is full or read-only, when others write, when it must stop."""
 
 import asyncio
-import json
+import contextlib
 import os
-import random
 import resource
+import shutil
 import sqlite3
+import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx2
-from processes import KILLS, Process, process, rows
-
-CUSTOMERS = 50
-
-
-Answered = dict[int, list[tuple[str, str]]]
-"""Customer → what was answered 200, in order: (etag, text)."""
-
-
-async def load(server: Process, answered: Answered, stop_after: int, stop: Callable[[], Any]) -> None:
-    """Ten writers, each with customers of its own, until the server is gone; it is stopped after so many answers."""
-    token = server.token()
-    async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as client:
-        stopper = asyncio.create_task(stop_when(answered, stop_after, stop))
-        await asyncio.gather(*(write(server, client, number, answered) for number in range(10)))
-        await stopper
-
-
-async def stop_when(answered: Answered, count: int, stop: Callable[[], Any]) -> None:
-    while sum(map(len, answered.values())) < count:
-        await asyncio.sleep(0)
-    await asyncio.get_running_loop().run_in_executor(None, stop)
-
-
-async def write(server: Process, client: httpx2.AsyncClient, number: int, answered: Answered) -> None:
-    """Update customers until the server is gone."""
-    count = 0
-    while True:
-        customer = number * 5 + 1 + count % 5
-        text, count = f"{number}-{count}-{random.random()}", count + 1
-        body = {"Comments": text, "Phone1": text[:50], "SourceId": text[:50]}
-        try:
-            answer = await client.put(f"{server.url}/Customers/{customer}", json=body)
-        except httpx2.TransportError:
-            return
-        assert answer.status_code == 200, answer.text
-        answered.setdefault(customer, []).append((answer.headers["etag"].strip('"'), text))
-
-
-def check(path: Path, answered: Answered) -> None:
-    """Every answered write has its change with the value it set, and the customer is at one of the last two."""
-    history = {
-        (customer, str(version)): json.loads(fields)
-        for customer, version, fields in rows(path, "SELECT customer_id, version, fields FROM changes")
-    }
-    for customer, writes in answered.items():
-        for version, text in writes:
-            assert history[customer, version]["Comments"][1] == text
-        [(version, comments, phone, source)] = rows(
-            path, f"SELECT version, comments, phone1, source_id FROM customers WHERE id = {customer}"
-        )
-        assert version in (int(writes[-1][0]), int(writes[-1][0]) + 1)
-        assert phone == source == comments[:50], "a write was torn"
-        assert history[customer, str(version)]["Comments"][1] == comments
-
-
-def test_every_answered_write_survives_kill_9(tmp_path: Path) -> None:
-    with process(tmp_path, CUSTOMERS) as server:
-        for _ in range(KILLS):
-            answered: Answered = {}
-            asyncio.run(load(server, answered, random.randint(1, 150), server.kill))
-            check(tmp_path / "book.db", answered)
-            server.start()
-        assert rows(tmp_path / "book.db", "PRAGMA integrity_check") == [("ok",)]
-        found = httpx2.get(f"{server.url}/Customers", headers={"Authorization": f"Bearer {server.token()}"})
-        assert found.json()["TotalResults"] == CUSTOMERS
+import pytest
+from clients import NO_ANSWER, Clients, check, statuses
+from processes import ROUNDS, Process, make_book, process, rows
 
 
 def test_a_full_disk_is_a_503_and_heals_without_a_restart(tmp_path: Path) -> None:
@@ -110,6 +47,60 @@ def test_a_full_disk_is_a_503_and_heals_without_a_restart(tmp_path: Path) -> Non
         assert httpx2.get(url, headers=headers).json()["Internal"]["Comment"] == "after"
 
 
+@contextlib.contextmanager
+def read_only(*files: Path) -> Iterator[None]:
+    """Nobody may write these files, not even root."""
+    done = subprocess.run(["chattr", "+i", *files], capture_output=True, text=True) if shutil.which("chattr") else None
+    if done is None or done.returncode:
+        pytest.skip(f"files cannot be made immutable here: {done.stderr.strip() if done else 'there is no chattr'}")
+    try:
+        yield
+    finally:
+        subprocess.run(["chattr", "-i", *files], check=True)
+
+
+def cannot_be_written(server: Process, headers: dict[str, str]) -> None:
+    """Reads are answered, writes refused; and whoever watches the server is told."""
+    url = f"{server.url}/Customers/1"
+    before = httpx2.get(url, headers=headers).text
+    answer = httpx2.put(url, json={"Comments": "lost"}, headers=headers)
+    assert answer.status_code == 503 and int(answer.headers["retry-after"]) >= 1
+    assert server.ready() == 503
+    assert httpx2.get(f"{server.site}/livez").status_code == 200
+    assert httpx2.get(url, headers=headers).text == before
+
+
+def test_a_read_only_file_is_a_503_and_heals_without_a_restart(tmp_path: Path) -> None:
+    """It became so while the server ran; then it was so already when the server was started."""
+    with process(tmp_path, 5) as server:
+        headers = {"Authorization": f"Bearer {server.token()}"}
+        url = f"{server.url}/Customers/1"
+        with read_only(tmp_path / "book.db", tmp_path / "book.db-wal"):
+            cannot_be_written(server, headers)
+        assert httpx2.put(url, json={"Comments": "1"}, headers=headers).status_code == 200
+        server.stop()
+        with read_only(tmp_path / "book.db"):
+            server.launch()
+            server.wait(503)
+            cannot_be_written(server, {"Authorization": f"Bearer {server.token()}"})
+        assert httpx2.put(url, json={"Comments": "2"}, headers=headers).status_code == 200
+        assert server.ready() == 200
+        assert rows(tmp_path / "book.db", "SELECT version, comments FROM customers WHERE id = 1") == [(3, "2")]
+
+
+def test_a_read_only_folder_is_refused_at_the_start(tmp_path: Path) -> None:
+    """SQLite needs two more files beside its own, even to read."""
+    url = make_book(tmp_path, 1)
+    mount = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+    within = ["unshare", "--mount", "sh", "-c", mount, str(tmp_path)]
+    if subprocess.run([*within, "true"], capture_output=True).returncode:
+        pytest.skip("a folder cannot be mounted read-only here")
+    server = Process(url, within=within)
+    assert server.popen.wait(20) == 1
+    assert f"{tmp_path}/book.db cannot be opened as a store" in server.log()
+    server.close()
+
+
 def test_a_write_waits_while_another_program_writes(tmp_path: Path) -> None:
     """Another program holds the write lock, as `regulars init` would: writes wait for it, reads go on."""
     with process(tmp_path, 5) as server:
@@ -130,9 +121,37 @@ def test_a_write_waits_while_another_program_writes(tmp_path: Path) -> None:
         assert done == [200]
 
 
+def test_other_programs_may_come_and_go(tmp_path: Path) -> None:
+    """They open the file, read and close it, as sqlite3 and our own commands do. The server keeps a lock by which they
+    know that they are not alone: else they would begin the index of the log anew, which kills the server."""
+    with process(tmp_path, 10) as server:
+        clients = Clients([server], 10)
+
+        async def work() -> None:
+            async with clients.working():
+                for _ in range(10 * ROUNDS):
+                    await clients.served(10)
+                    assert await asyncio.to_thread(rows, server.store, "SELECT count(*) FROM customers") == [(10,)]
+
+        asyncio.run(work())
+        assert server.popen.poll() is None
+        check(server.store, clients.calls)
+        assert statuses(clients.calls) == {200, 412}
+        index = os.stat(tmp_path / "book.db-shm").st_ino
+        held = [line.split() for line in Path("/proc/locks").read_text().splitlines() if f":{index} " in line]
+        assert [str(server.popen.pid), "128", "128"] in [[line[4], *line[6:]] for line in held]
+
+
 def test_a_graceful_stop_finishes_what_was_accepted(tmp_path: Path) -> None:
-    with process(tmp_path, CUSTOMERS) as server:
-        answered: Answered = {}
-        asyncio.run(load(server, answered, 100, server.stop))
-        check(tmp_path / "book.db", answered)
+    with process(tmp_path, 10) as server:
+        clients = Clients([server], 10)
+
+        async def work() -> None:
+            async with clients.working():
+                await clients.served(100)
+                await asyncio.to_thread(server.stop)
+
+        asyncio.run(work())
+        check(server.store, clients.calls)
+        assert statuses(clients.calls) <= {200, 412, NO_ANSWER}
         assert rows(tmp_path / "book.db", "SELECT count(*) FROM term_log") == [(0,)]

@@ -4,7 +4,6 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -15,6 +14,7 @@ from click.testing import CliRunner
 from conftest import Errors
 from postgres import execute, rows
 from test_store import ACTOR, START, opened, patch, run
+from ways import Cutting
 
 from regulars import access, cli, customers, sandbox, search
 from regulars.app import backend, migrate
@@ -424,109 +424,26 @@ def test_connections_that_were_cut_are_made_anew(url: str, errors: Errors) -> No
     run(work)
 
 
-def test_a_server_that_died_and_came_back(tmp_path: Path, errors: Errors) -> None:
-    """Killed under load: what was answered is there with its change, the rest is refused, and service returns."""
-    postgres_folder = Path(postgres.tempfile.mkdtemp(prefix="regulars-"))
-    server = postgres.Server(postgres_folder)
-    server.make(synchronous_commit="on")
-    server.start()
-
-    async def work() -> None:
-        answered: list[Customer] = []
-        refused: list[float] = []
-        async with opened(server.url, 8) as store:
-
-            async def client(number: int) -> None:
-                for count in range(10_000):
-                    try:
-                        answered.append(await store.run(ACTOR, customers.update, number, patch(comments=str(count))))
-                    except Unavailable as error:
-                        refused.append(error.retry_after)
-                        return
-
-            clients = asyncio.gather(*(client(number) for number in range(1, 9)))
-            while len(answered) < 200:
-                await asyncio.sleep(0)
-            await asyncio.to_thread(server.control, "stop", "-m", "immediate")
-            await clients
-            assert len(refused) == 8 and min(refused) >= 1
-            with pytest.raises(Unavailable):
-                await store.get(Customer, 1, 1)
-            await asyncio.to_thread(server.start)
-
-            async def back() -> bool:
-                try:
-                    await store.run(ACTOR, customers.update, 1, patch(comments="back"))
-                    return True
-                except Unavailable:
-                    return False
-
-            await until(back)
-            told = {(row[0], row[1]) for row in rows(server.url, "SELECT customer_id, version FROM changes")}
-            assert {(one.id, one.version) for one in answered} <= told
-            ids = [row[0] for row in rows(server.url, "SELECT id FROM changes ORDER BY id")]
-            assert ids == list(range(1, len(ids) + 1))
-
-    try:
-        run(work)
-    finally:
-        server.control("stop", "-m", "immediate")
-        postgres.shutil.rmtree(postgres_folder)
-    errors.found.clear()
-
-
-class Cutting:
-    """A way to the server that is cut when it has answered a COMMIT, before anybody hears of it."""
-
-    def __init__(self, to: Path) -> None:
-        self.to, self.cut, self.tasks = to, False, list[asyncio.Task[None]]()
-
-    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        back, forth = await asyncio.open_unix_connection(str(self.to))
-        committing = asyncio.Event()
-        self.tasks.append(asyncio.create_task(self.answers(back, writer, committing)))
-        while data := await reader.read(1 << 16):
-            if self.cut and data.startswith(b"Q") and b"COMMIT\0" in data:
-                committing.set()
-            forth.write(data)
-        forth.close()
-
-    async def answers(
-        self, back: asyncio.StreamReader, writer: asyncio.StreamWriter, committing: asyncio.Event
-    ) -> None:
-        while data := await back.read(1 << 16):
-            if committing.is_set():
-                self.cut = False
-                break
-            writer.write(data)
-        writer.close()
-
-
-def test_a_commit_whose_answer_is_lost_is_unknown_and_never_done_twice(
-    url: str, tmp_path: Path, errors: Errors
-) -> None:
+def test_a_commit_whose_answer_is_lost_is_unknown_and_never_done_twice(url: str, errors: Errors) -> None:
     if "host=/" not in url:
         pytest.skip("the way that is cut is a socket of the file system")
-    folder = Path(postgres.tempfile.mkdtemp(prefix="regulars-"))
 
-    async def work() -> None:
-        socket = Path(url.split("host=")[1]) / ".s.PGSQL.5432"
-        way = Cutting(socket)
-        async with (
-            opened(url, 1) as store,
-            await asyncio.start_unix_server(way, folder / ".s.PGSQL.5432"),
-            Store(backend(url.replace(str(socket.parent), str(folder)))) as far,
-        ):
+    async def work(way: Cutting) -> None:
+        async with opened(url, 1) as store, Store(backend(way.url)) as far:
             assert (await far.run(ACTOR, customers.update, 1, patch(phone1="1"))).version == 2
-            way.cut = True
+            way.cut = "answered"
             with pytest.raises(Unavailable):
                 await far.run(ACTOR, customers.update, 1, patch(phone1="2"))
             assert (await store.get(Customer, 1, 1)).version == 3, "it was committed, though nobody was told"
             assert [one.version for one in await store.changes(1, 1)] == [3, 2, 1]
-            assert (await far.run(ACTOR, customers.update, 1, patch(phone1="3"))).version == 4
+            way.cut = "asked"
+            with pytest.raises(Unavailable):
+                await far.run(ACTOR, customers.update, 1, patch(phone1="3"))
+            assert (await store.get(Customer, 1, 1)).version == 3, "the server never heard of it"
+            assert (await far.run(ACTOR, customers.update, 1, patch(phone1="4"))).version == 4
 
-    run(work)
-    postgres.shutil.rmtree(folder)
+    with Cutting(url) as way:
+        run(lambda: work(way))
     errors.found.clear()
 
 
@@ -541,6 +458,7 @@ def test_what_an_error_of_the_server_means(errors: Errors) -> None:
         (asyncpg.NumericValueOutOfRangeError("x"), link.Clash),
         (asyncpg.UndefinedTableError("x"), asyncpg.UndefinedTableError),
         (asyncpg.InterfaceError("closed"), Unavailable),
+        (asyncpg.InternalClientError("cannot switch to state 12"), Unavailable),
         (ConnectionResetError(), Unavailable),
     ):
         assert type(link.meaning(error)) is known
