@@ -21,7 +21,10 @@ from regulars.settings import PREFIX, Settings
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 GENERATED = generate_docs.pages()
-OTHER_PROGRAMS = {"curl", "export", "python3", "~/regulars/bin/pip"}
+OTHER_PROGRAMS = {
+    *("curl", "export", "python3", "~/regulars/bin/pip"),
+    *("sqlite3", "psql", "createdb", "pg_dump", "pg_restore"),
+}
 """What examples call besides `make`, `scripts/…` and `regulars`."""
 
 
