@@ -314,8 +314,9 @@ def again(server: postgres.Server) -> None:
 
 
 def test_a_clock_that_is_an_hour_ahead() -> None:
-    """The feed is in order. A token is good where the clock says that it is:
+    """The feed is in order and no customer's time of change goes back. A token is good where the clock says that it is:
     one from ahead is refused as not yet valid, one from behind as expired."""
+    modified = "SELECT modified_on FROM customers WHERE id = 1"
     with postgres.database() as url:
         make_book(url, 1)
         settings = Settings(store=url)
@@ -324,8 +325,11 @@ def test_a_clock_that_is_an_hour_ahead() -> None:
                 apis = [node.holding(token_of(node)) for node in (right, ahead)]
                 assert right.holding(apis[1].token).get("Customers/1").status_code == 401
                 assert ahead.holding(apis[0].token).get("Customers/1").status_code == 401
+                times = rows(url, modified)
                 for number in range(10):
                     apis[number % 2].update(1, Comments=str(number))
+                    times += rows(url, modified)
+            assert times == sorted(times)
             assert [update.version for update in read_feed(url)] == list(range(1, 12))
             with ahead.clock.later(seconds=LEEWAY - 10):
                 assert right.holding(token_of(ahead)).get("Customers/1").status_code == 200

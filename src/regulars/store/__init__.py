@@ -280,7 +280,7 @@ class Tx:
             return before
         version = before.version + 1 if before else 1
         created = before.created_on if before else after.created_on if after.created_on > EPOCH else self.now
-        modified = max(self.now, created) if before else created
+        modified = max(self.now, before.modified_on) if before else created
         change_id = self.next_id(NEXT_CHANGE)
         after = msgspec.structs.replace(
             after, version=version, modified_on=modified, created_on=created, change_id=change_id
