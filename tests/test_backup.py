@@ -1,6 +1,7 @@
 """Backups as docs/operating.md makes them, while customers are updated: what is restored is the book of one moment."""
 
 import asyncio
+import os
 import sqlite3
 import subprocess
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import postgres
 from clients import Clients, check, read_feed
-from processes import Process, make_book, rows, serving
+from processes import ROUNDS, Process, make_book, rows, serving
 from test_store import ACTOR, patch
 
 from bench.embedded import PACKAGES
@@ -50,18 +51,26 @@ def restored(store: str, whole: str) -> None:
     assert read_feed(store)[:-1] == feed
 
 
-def test_a_file_is_backed_up_by_a_copy_of_sqlite_s_own(tmp_path: Path) -> None:
-    for name in ("live", "copy"):
-        (tmp_path / name).mkdir()
-    with serving(make_book(tmp_path / "live", CUSTOMERS)) as [server]:
+def test_a_file_is_backed_up_while_other_programs_come_and_go(tmp_path: Path) -> None:
+    """They open the file, read and close it. The server keeps the lock by which they know that they are not alone: else
+    they would begin the index of the log anew, and that kills the server."""
+    live, copy = (tmp_path / name / "book.db" for name in ("live", "copy"))
+    for file in (live, copy):
+        file.parent.mkdir()
+    with serving(make_book(live.parent, CUSTOMERS)) as [server]:
 
         def backup() -> None:
-            live, copy = (sqlite3.connect(tmp_path / name / "book.db") for name in ("live", "copy"))
-            with closing(live), closing(copy):
-                live.backup(copy)
+            for _ in range(10 * ROUNDS):
+                assert rows(live, "SELECT count(*) FROM customers") == [(CUSTOMERS,)]
+            one, other = sqlite3.connect(live), sqlite3.connect(copy)
+            with closing(one), closing(other):
+                one.backup(other)
 
         backed_up(server, backup)
-        restored(f"sqlite:///{tmp_path / 'copy' / 'book.db'}", server.store)
+        restored(f"sqlite:///{copy}", server.store)
+        index = os.stat(f"{live}-shm").st_ino
+        held = [line.split() for line in Path("/proc/locks").read_text().splitlines() if f":{index} " in line]
+        assert [str(server.popen.pid), "128", "128"] in [[line[4], *line[6:]] for line in held]
 
 
 def test_a_database_is_backed_up_by_pg_dump(tmp_path: Path) -> None:

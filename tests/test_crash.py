@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from clients import NO_ANSWER, Clients, check, statuses
-from processes import ROUNDS, Process, make_book, process, rows
+from processes import Process, make_book, process, rows
 
 
 def test_a_full_disk_is_a_503_and_heals_without_a_restart(tmp_path: Path) -> None:
@@ -119,27 +119,6 @@ def test_a_write_waits_while_another_program_writes(tmp_path: Path) -> None:
         other.close()
         waiting.join()
         assert done == [200]
-
-
-def test_other_programs_may_come_and_go(tmp_path: Path) -> None:
-    """They open the file, read and close it, as sqlite3 and our own commands do. The server keeps a lock by which they
-    know that they are not alone: else they would begin the index of the log anew, which kills the server."""
-    with process(tmp_path, 10) as server:
-        clients = Clients([server], 10)
-
-        async def work() -> None:
-            async with clients.working():
-                for _ in range(10 * ROUNDS):
-                    await clients.served(10)
-                    assert await asyncio.to_thread(rows, server.store, "SELECT count(*) FROM customers") == [(10,)]
-
-        asyncio.run(work())
-        assert server.popen.poll() is None
-        check(server.store, clients.calls)
-        assert statuses(clients.calls) == {200, 412}
-        index = os.stat(tmp_path / "book.db-shm").st_ino
-        held = [line.split() for line in Path("/proc/locks").read_text().splitlines() if f":{index} " in line]
-        assert [str(server.popen.pid), "128", "128"] in [[line[4], *line[6:]] for line in held]
 
 
 def test_a_graceful_stop_finishes_what_was_accepted(tmp_path: Path) -> None:

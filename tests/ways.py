@@ -86,14 +86,16 @@ class Way:
 
 
 class Cutting(Way):
-    """Is cut at the next COMMIT: when it is `asked`, before the server hears of it; or when it is `answered`, before
-    the client does."""
+    """Is cut at the next COMMIT of changes: when it is `asked`, before the server hears of it; or when it is
+    `answered`, before the client does."""
 
     cut: Literal["", "asked", "answered"] = ""
 
     async def asks(self, reader: Reader, forth: Writer, committing: asyncio.Event) -> None:
+        writes = False
         while data := await reader.read(BLOCK):
-            if self.cut and b"COMMIT\0" in data:
+            writes = writes or b"INSERT INTO changes" in data  # it is sent once, and has a number from then on
+            if self.cut and writes and b"COMMIT\0" in data:
                 if self.cut == "asked":
                     self.cut = ""
                     return
