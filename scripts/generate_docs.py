@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from regulars import flat, record, wire
+from regulars import flat, history, record, wire
 from regulars.cli import main as command
 from regulars.errors import RegularsError
 from regulars.fields import DIGITS, PLACES, Field, fields_of, shown
@@ -378,6 +378,9 @@ def flat_part() -> str:
     return table(["member", "kind", "can be changed", "meaning"], rows)
 
 
+CHANGE = openapi.schemas()["Change"]["properties"]
+
+
 def answer_part(route: Route) -> str:
     """What a call answers."""
     schema = openapi.schemas().get(openapi.ANSWERS.get(route.answer, ""))
@@ -388,6 +391,10 @@ def answer_part(route: Route) -> str:
             return flat_part()
         case "flat":
             return "Answers the customer as [GetFlatCustomer](#getflatcustomer) does."
+        case "history":
+            rows = [[f"`{spec.member}`", kind_of(CHANGE[spec.member]), spec.doc] for spec in history.FIELDS.values()]
+            answer = 'Answers `{"Items": [{…}], "Next": "345"}`; null at the end. An item:'
+            return f"{openapi.DESCRIPTIONS[route.name]}\n\n{answer}\n\n{table(['member', 'kind', 'meaning'], rows)}"
         case "id":
             return "Answers the id of the new customer, a bare JSON number."
         case "page" | "companies" if schema:

@@ -61,6 +61,7 @@ METHODS: dict[str, tuple[str, tuple[Any, ...], dict[str, Any]]] = {
     "ListShippingCarriers": ("list_carriers", (), {}),
     "ListShippingServices": ("list_services", ("UPS",), {}),
     "GetFlatCustomer": ("get_flat_customer", (7,), {}),
+    "ListCustomerChanges": ("list_customer_changes", (7,), {"limit": 5, "cursor": "12"}),
     "PatchCustomer": ("patch_customer", (7, {"Phone1": None}), {}),
     "GetServerByTeam": ("server_by_team", ("tt",), {}),
 }

@@ -43,12 +43,12 @@ EMPTY: Mapping[str, Any] = {one.name: one.default for one in msgspec.structs.fie
 # ---- reading
 
 
-def shape(name: str, members: Mapping[str, str]) -> Callable[..., Any]:
-    """The function that makes the object, from the Python source of each member's value; built once, since a feed or
-    an export writes very many."""
+def shape(name: str, members: Mapping[str, str], **scope: Any) -> Callable[..., Any]:
+    """The function that makes the object, from the Python source of each member's value, which may use what is in
+    `scope`; built once, since a feed or an export writes very many."""
     struct = msgspec.defstruct(name, [(member, Any) for member in members], gc=False)
-    scope = {"struct": struct, "address": ADDRESS} if name == "Customer" else {"struct": struct}
-    made: Callable[..., Any] = eval(f"lambda c, custom=None: struct({', '.join(members.values())})", scope)
+    source = f"lambda c, custom=None: struct({', '.join(members.values())})"
+    made: Callable[..., Any] = eval(source, {**scope, "struct": struct})
     return made
 
 
@@ -59,7 +59,7 @@ for _name, _spec in FIELDS.items():
     if _name == PARTS_OF_NAME[0]:
         SOURCES[FULL_NAME.member] = "c.name"
     SOURCES[_spec.member] = SPECIAL.get(_name, f"c.{_name}")
-CUSTOMER = shape("Customer", SOURCES)
+CUSTOMER = shape("Customer", SOURCES, address=ADDRESS)
 
 
 def write(customer: Customer, columns: CustomColumns) -> bytes:

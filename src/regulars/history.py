@@ -1,10 +1,52 @@
 """What happened to customers: who altered what, when, from which value, and what follows from that."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import msgspec
 
+from regulars.errors import NotFound, Refused
+from regulars.fields import Field, fields_of
+from regulars.flat import shape
+from regulars.record import Change, Customer
 from regulars.store import Store
+from regulars.wire import encode
 
 MOST_LOOKED_AT = 100
+HIDDEN = ("tenant_id", "previous_id")
+
+FIELDS: Mapping[str, Field] = {name: spec for name, spec in fields_of(Change).items() if name not in HIDDEN}
+"""What is told of a change, by attribute."""
+CHANGE = shape(
+    "Change",
+    {spec.member: "raw(c.fields)" if name == "fields" else f"c.{name}" for name, spec in FIELDS.items()},
+    raw=msgspec.Raw,
+)
+
+
+# ---- one customer's
+
+
+async def page(store: Store, tenant_id: int, customer_id: int, limit: int, cursor: int = 0) -> tuple[list[Change], int]:
+    """A customer's changes, newest first, or those before the one that `cursor` names; and the cursor to go on with, 0
+    at the end. Raises `NotFound`, and `Refused` for a cursor that is none of this customer's changes."""
+    if cursor:
+        try:
+            known = (await store.get(Change, tenant_id, cursor)).customer_id == customer_id
+        except NotFound:
+            known = False
+        if not known:
+            raise Refused(
+                {"cursor": [f"Expected the Next of a page of customer {customer_id}'s changes, got {cursor}."]}
+            )
+    changes = await store.changes(tenant_id, customer_id, limit, cursor)
+    if not changes and not cursor:
+        await store.get(Customer, tenant_id, customer_id)
+    return changes, changes[-1].id if changes and changes[-1].previous_id else 0
+
+
+def write_page(changes: Iterable[Change], following: int) -> bytes:
+    return encode({"Items": list(map(CHANGE, changes)), "Next": str(following) if following else None})
 
 
 async def members_since(store: Store, tenant_id: int, customer_id: int, since: int, until: int) -> list[str]:
@@ -12,5 +54,13 @@ async def members_since(store: Store, tenant_id: int, customer_id: int, since: i
     if not 0 < until - since <= MOST_LOOKED_AT:
         return []
     changes = await store.changes(tenant_id, customer_id, MOST_LOOKED_AT)
-    found = [msgspec.json.decode(one.fields) for one in reversed(changes) if since < one.version <= until]
+    found = [fields_changed(one) for one in reversed(changes) if since < one.version <= until]
     return list(dict.fromkeys(member for fields in found for member in fields))
+
+
+_fields = msgspec.json.Decoder(dict[str, tuple[msgspec.Raw, msgspec.Raw]]).decode
+
+
+def fields_changed(change: Change) -> dict[str, tuple[Any, Any]]:
+    """Member → the JSON of its old value and of its new one."""
+    return _fields(change.fields)

@@ -1,7 +1,7 @@
 """What a list asks for: query parameters become search filters and a page (contract §3.1)."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -13,6 +13,7 @@ from regulars.record import Channel, CustomerType, Rating
 from regulars.search import Filter
 
 MOST_PAGE_SIZE, PAGE_SIZE = 50, 10
+MOST_CHANGES, FEW_CHANGES = 1000, 100
 MOST_IDS, MOST_COMPANIES, MOST_WORDS = 1000, 100, 50
 
 
@@ -150,6 +151,32 @@ def read_companies(pairs: Iterable[tuple[str, str]]) -> tuple[Listing, list[int]
     if problems:
         raise Refused(problems)
     return listing, ids, given.get("keyword", [""])[-1]
+
+
+def read_history(pairs: Iterable[tuple[str, str]]) -> tuple[int, int]:
+    """How many of a customer's changes are wanted, and before which one; 0: from the newest."""
+    found = read_each(pairs, {"limit": lambda text: to_int(text, 1, MOST_CHANGES), "cursor": to_change})
+    return found.get("limit", FEW_CHANGES), found.get("cursor", 0)
+
+
+def to_change(text: str) -> int:
+    """The number of a change."""
+    return to_int(text, 1, 2**63 - 1)
+
+
+def read_each(pairs: Iterable[tuple[str, str]], readers: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:
+    """The parameters that are there, each read; raises `Refused` with every one that makes no sense."""
+    given = parameters(pairs)
+    found, problems = dict[str, Any](), dict[str, list[str]]()
+    for name, read in readers.items():
+        if name.lower() in given:
+            try:
+                found[name] = read(given[name.lower()][-1])
+            except Invalid as error:
+                problems[name] = [str(error)]
+    if problems:
+        raise Refused(problems)
+    return found
 
 
 def read_site(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:

@@ -508,7 +508,8 @@ class Change(Record, frozen=True):
     employee: Annotated[str, Field("Who, by name.", "Employee")]
     door: Annotated[str, Field("Through which door: api, cli, sample.", "Door")]
     request_id: Annotated[str, Field("The request that caused it.", "RequestID")]
-    kind: Annotated[str, Field("created or updated.", "Kind")]
+    kind: Annotated[str, Field("created, updated, or undone: it put back what others had altered.", "Kind")]
+    undoes: Annotated[tuple[int, ...], Field("The changes that this one undid.", "Undoes")]
     fields: Annotated[str, Field("JSON: member → [old, new].", "Fields")]
 
 

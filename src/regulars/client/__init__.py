@@ -24,6 +24,7 @@ import httpx2
 
 from regulars import queries, wire
 from regulars.client.answers import (
+    ChangePage,
     Choice,
     CompanyPage,
     CustomerDetails,
@@ -32,6 +33,7 @@ from regulars.client.answers import (
     Token,
     Updated,
     json_as,
+    read_change_page,
     read_choices,
     read_companies,
     read_details,
@@ -63,6 +65,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 __all__ = [
     "AsyncClient",
+    "ChangePage",
     "Choice",
     "Client",
     "CompanyPage",
@@ -272,6 +275,15 @@ class Operations:
         body = wire.encode(merge_patch(values))
         path = f"{OWN}/customers/{index(customer_id)}"
         return Call("PATCH", path, read_object, body=body, headers=headers, repeatable=False)
+
+    @operation
+    def list_customer_changes(
+        self, customer_id: int, /, *, limit: int = queries.FEW_CHANGES, cursor: str | None = None
+    ) -> Call[ChangePage]:
+        """Who changed what of a customer, newest first; `next` of a page is the `cursor` of the one after it. Only of
+        this service. Raises `NotFound`, `Refused`."""
+        wanted = [("limit", str(index(limit)))] + ([("cursor", cursor)] if cursor else [])
+        return Call("GET", f"{OWN}/customers/{index(customer_id)}/changes", read_change_page, query=wanted)
 
     @operation
     def create_customer(self, values: Mapping[str, Value] | None = None, /, **fields: Value) -> Call[int]:

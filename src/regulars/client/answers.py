@@ -25,7 +25,7 @@ from regulars.errors import (
     Unconditional,
 )
 from regulars.fields import Field, Invalid, fields_of, to_int, to_moment
-from regulars.record import Address, ColumnType, Company, Customer, Rating
+from regulars.record import Address, Change, ColumnType, Company, Customer, Rating
 
 T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
@@ -75,6 +75,15 @@ class CompanyPage(msgspec.Struct, frozen=True):
 
     items: list[Company]
     total: int
+
+
+class ChangePage(msgspec.Struct, frozen=True):
+    """Some of a customer's changes, newest first, and the cursor of those before them; None at the end.
+
+    `fields` of a change is JSON, as `record.Change` has it; its `tenant_id` and `previous_id` are 0."""
+
+    items: list[Change]
+    next: str | None = None
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -202,6 +211,17 @@ def total_of(page: Mapping[str, Any]) -> int:
         return to_int(page.get("TotalResults"), 0)
     except Invalid as error:
         raise RegularsError(f"TotalResults: {error}") from None
+
+
+def read_change(item: dict[str, Any]) -> Change:
+    """A change as the service tells it."""
+    told = {"Fields": wire.encode(item.get("Fields")).decode(), "Undoes": tuple(item.get("Undoes") or ())}
+    return decode(Change, {"row": item | told}, "row")[0]
+
+
+def read_change_page(answer: httpx2.Response) -> ChangePage:
+    page = json_as(answer, dict)
+    return ChangePage([read_change(one) for one in objects(page.get("Items"))], page.get("Next"))
 
 
 def read_companies(answer: httpx2.Response) -> CompanyPage:

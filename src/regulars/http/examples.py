@@ -6,12 +6,13 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from regulars import flat, wire
+from regulars import flat, history, wire
 from regulars.http.messages import instant
 from regulars.record import (
     Address,
     AddressStatus,
     Carrier,
+    Change,
     Column,
     Company,
     Customer,
@@ -111,6 +112,21 @@ def answer_examples() -> dict[str, Any]:
     )
     columns = wire.CustomColumns([column])
     whole = wire.write_customer(customer, company, columns, [Group(tenant_id=1, id=1, name="VIP")])
+    change = Change(
+        tenant_id=1,
+        id=345,
+        previous_id=12,
+        customer_id=1,
+        version=2,
+        at=issued,
+        employee_id=1,
+        employee="ann@example.com",
+        door="api",
+        request_id="a1b2c3-4",
+        kind="updated",
+        undoes=(),
+        fields='{"Phone1":["","+1 555 0100"]}',
+    )
     choices: dict[str, PaymentTerm | Carrier | Service] = {
         "ListPaymentTerms": PaymentTerm(tenant_id=1, id=1, name="Net 30"),
         "ListShippingCarriers": Carrier(tenant_id=1, id=1, name="UPS"),
@@ -127,6 +143,7 @@ def answer_examples() -> dict[str, Any]:
         },
         "CustomerDetails": json.loads(whole),
         "FlatCustomer": json.loads(flat.write(customer, columns)),
+        "CustomerChanges": json.loads(history.write_page([change], 345)),
         "CustomerPage": json.loads(wire.write_page([customer], 1, columns)),
         "NewId": 201,
         "CompanyPage": {"Items": [wire.write_company(company)], "TotalResults": 1},

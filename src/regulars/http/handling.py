@@ -8,7 +8,7 @@ from regulars.access import Caller
 from regulars.app import App
 from regulars.customers import Patch
 from regulars.errors import Conflict, Refused
-from regulars.fields import Invalid, to_int
+from regulars.fields import INT32, Invalid, to_int
 from regulars.http.messages import Request, Response, etag, ignored_members
 from regulars.record import Column, Company, Customer, Group
 from regulars.store import Book
@@ -26,9 +26,9 @@ def caller(request: Request) -> Caller:
     return request.caller
 
 
-def path_id(request: Request) -> int:
+def path_id(request: Request, most: int = INT32) -> int:
     try:
-        return to_int(request.parameter, 0)
+        return to_int(request.parameter, 0, most)
     except Invalid as error:
         raise Refused({"id": [str(error)]}) from error
 

@@ -29,6 +29,7 @@ ANSWERS = {
     "token": "Token",
     "customer": "CustomerDetails",
     "flat": "FlatCustomer",
+    "history": "CustomerChanges",
     "page": "CustomerPage",
     "id": "NewId",
     "companies": "CompanyPage",
@@ -37,6 +38,11 @@ ANSWERS = {
     "server": "Server",
 }
 
+CHANGES = (
+    "`Fields` has each member that was altered, with its old and its new value. Addresses and custom columns are told"
+    " one by one, by their ids: `Addresses[7]`, `CustomColumns[3]`; null is one that was not there. What `created` a"
+    " customer has no `Fields`. `Door` is api, cli or sample; employee 0 is the operator of the command line."
+)
 RULES = "Rules that look at more than the body answer 400 under the member that must change: "
 DESCRIPTIONS = {
     "UpdateCustomer": RULES + "`CompanyId` and the account managers must be ones of the tenant (0 is no manager);"
@@ -67,6 +73,7 @@ DESCRIPTIONS = {
     " `CustomerGroups` are replaced whole (an address with a known `ID` keeps it, 0 adds one, what is not listed is"
     " removed); `CustomColumns` is an object by name, merged column by column. `ID`, `Version`, `CreatedOn` and"
     " `ModifiedOn` are ignored, `Name` beside one of its parts as well. The rules are those of the vendor's calls.",
+    "ListCustomerChanges": CHANGES + " Nothing is ever deleted from it: `Next` leads to the creation.",
     "CreateToken": "Also takes a form, `application/x-www-form-urlencoded`. After five failures an account waits: 429.",
 }
 
@@ -74,6 +81,8 @@ DESCRIPTIONS = {
 
 TEXT: Schema = {"type": "string"}
 COUNT: Schema = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
+LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": queries.MOST_CHANGES}
+CHANGE: Schema = {"type": "integer", "format": "int64", "minimum": 1}
 IDS: Schema = {
     "type": "array",
     "items": {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
@@ -122,6 +131,10 @@ PARAMETERS: dict[str, dict[str, tuple[Schema, str]]] = {
     "ListShippingServices": {
         "siteCode": (SITE, "Accepted for the vendor's clients; changes nothing."),
         "carrier": ({"type": "string", "minLength": 1}, "The carrier's name, any case, or number."),
+    },
+    "ListCustomerChanges": {
+        "limit": (LIMIT, f"At most so many changes; {queries.FEW_CHANGES} by default."),
+        "cursor": (CHANGE, "The `Next` of the page before: go on there."),
     },
     "GetServerByTeam": {"team": (TEXT, "The tenant's name. Without it, or with an unknown one, `Success` is false.")},
 }

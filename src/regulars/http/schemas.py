@@ -6,7 +6,7 @@ from enum import Enum, IntEnum
 from functools import cache
 from typing import Any
 
-from regulars import flat, queries, wire
+from regulars import flat, history, queries, wire
 from regulars.fields import DIGITS, INT32, PLACES, Field, fields_of
 from regulars.record import (
     Address,
@@ -307,6 +307,19 @@ def flat_customer() -> Schema:
     return closed(**properties)
 
 
+def change() -> Schema:
+    """What is told of a change."""
+    fields = {"type": "array", "items": {}, "minItems": 2, "maxItems": 2}
+    special: dict[str, Schema] = {
+        "at": {"type": "string", "format": "date-time"},
+        "kind": {"type": "string", "enum": ["created", "updated", "undone"]},
+        "undoes": {"type": "array", "items": WHOLE},
+        "fields": {"type": "object", "additionalProperties": fields},
+    }
+    found = {spec.member: special.get(name, out_schema(spec.type)) for name, spec in history.FIELDS.items()}
+    return closed(**{spec.member: {**found[spec.member], "description": spec.doc} for spec in history.FIELDS.values()})
+
+
 def page(item: Schema) -> Schema:
     return closed(Items={"type": "array", "items": item}, TotalResults={"type": "integer", "minimum": 0})
 
@@ -357,6 +370,11 @@ def answers() -> dict[str, Schema]:
             Value={},
         ),
         "FlatCustomer": flat_customer(),
+        "Change": change(),
+        "CustomerChanges": closed(
+            Items={"type": "array", "items": ref("Change")},
+            Next={"anyOf": [TEXT, NULL], "description": "The cursor of the next page; null: there is none."},
+        ),
         "CustomerPage": page(ref("ListedCustomer")),
         "ListedCustomer": closed(
             UserID=WHOLE,

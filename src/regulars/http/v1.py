@@ -1,6 +1,6 @@
 """Our own calls, below /api/v1 (contract §10)."""
 
-from regulars import customers, flat, wire
+from regulars import customers, flat, history, queries, wire
 from regulars.app import App
 from regulars.http.handling import book, caller, custom_columns, patch, path_id, run, unchanged
 from regulars.http.messages import Request, Response, etag, ignored_members
@@ -20,6 +20,12 @@ async def patch_customer(app: App, request: Request) -> Response:
     answer = await shown(app, request, customer)
     answer.headers += ignored_members(reading)
     return answer
+
+
+async def get_customer_changes(app: App, request: Request) -> Response:
+    limit, cursor = queries.read_history(request.pairs())
+    changes, following = await history.page(app.store, caller(request).tenant_id, path_id(request), limit, cursor)
+    return Response(200, history.write_page(changes, following))
 
 
 async def shown(app: App, request: Request, customer: Customer) -> Response:

@@ -17,7 +17,7 @@ from msgspec.structs import force_setattr
 from regulars import search
 from regulars.errors import NotFound, Refused, RegularsError, Unauthenticated, Unavailable
 from regulars.fields import Record, differing, fields_of
-from regulars.record import EPOCH, REFERENCE, Change, Customer, Employee
+from regulars.record import EPOCH, REFERENCE, Address, Change, Customer, Employee
 from regulars.search import Filter
 
 log = logging.getLogger("regulars.store")
@@ -146,7 +146,7 @@ class Backend(Protocol):
     async def read(self, kind: type[R], tenant_id: int, record_id: int) -> R | None: ...
     async def read_reference(self, tenant_id: int) -> list[Record]: ...
     async def read_tenants(self) -> list[tuple[int, str]]: ...
-    async def read_changes(self, tenant_id: int, customer_id: int, limit: int) -> list[Change]: ...
+    async def read_changes(self, tenant_id: int, customer_id: int, limit: int, before: int) -> list[Change]: ...
     async def read_feed(self, tenant_id: int, after: int, limit: int) -> tuple[list[Change], int]: ...
     async def find(
         self, tenant_id: int, filters: Sequence[Filter], limit: int, offset: int, names: tuple[str, ...]
@@ -262,19 +262,19 @@ class Tx:
         self._counters[key] = value + by
         return value + by
 
-    def put(self, after: R, *, new: bool = False) -> R:
+    def put(self, after: R, *, new: bool = False, undoes: tuple[int, ...] = ()) -> R:
         """Write a record; one that is as it was is not written. A customer gets its new version, its time of change
-        and one row in `changes`. `new` says that its id was just given by `next_id`, so that nothing need be read.
-        Returns the record as it will be stored."""
+        and one row in `changes`. `new` says that its id was just given by `next_id`, so that nothing need be read,
+        `undoes` which changes this one undoes. Returns the record as it will be stored."""
         before = None if new else self.find(type(after), after.id)  # type: ignore[attr-defined]
         if isinstance(after, Customer):
-            after = self._put_customer(before, after)  # type: ignore[arg-type, assignment]
+            after = self._put_customer(before, after, undoes)  # type: ignore[arg-type, assignment]
         if before is after or before == after:
             return before
         self._writes[type(after), self.tenant_id, after.id] = after  # type: ignore[attr-defined]
         return after
 
-    def _put_customer(self, before: Customer | None, after: Customer) -> Customer:
+    def _put_customer(self, before: Customer | None, after: Customer, undoes: tuple[int, ...]) -> Customer:
         names = differing(before, after) if before else []
         if before is not None and UNTRACKED.issuperset(names):
             return before
@@ -300,7 +300,8 @@ class Tx:
                 employee=self.actor.employee,
                 door=self.actor.door,
                 request_id=self.actor.request_id,
-                kind="updated" if before else "created",
+                kind="created" if not before else "undone" if undoes else "updated",
+                undoes=undoes,
                 fields=describe(before, after, names) if before else "{}",
             )
         )
@@ -310,6 +311,7 @@ class Tx:
 
 UNTRACKED = frozenset({"tenant_id", "id", "version", "change_id", "created_on", "modified_on"})
 MEMBERS = {name: spec.member for name, spec in fields_of(Customer).items()}
+ADDRESS_MEMBERS = {name: spec.member for name, spec in fields_of(Address).items()}
 _json = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -321,14 +323,18 @@ def describe(before: Customer, after: Customer, names: Iterable[str]) -> str:
         if name in UNTRACKED:
             continue
         if name in ("addresses", "custom_values"):
-            olds = {one.id: one for one in old} if name == "addresses" else old
-            news = {one.id: one for one in new} if name == "addresses" else new
+            olds, news = (by_id(some) if name == "addresses" else some for some in (old, new))
             for number in sorted({**olds, **news}):
                 if olds.get(number) != news.get(number):
                     found[f"{MEMBERS[name]}[{number}]"] = (olds.get(number), news.get(number))
         else:
             found[MEMBERS[name]] = (old, new)
     return _json.encode(found).decode()
+
+
+def by_id(addresses: Iterable[Address]) -> dict[int, dict[str, Any]]:
+    """Addresses by their ids, in the member names of a request."""
+    return {one.id: {member: getattr(one, name) for name, member in ADDRESS_MEMBERS.items()} for one in addresses}
 
 
 @dataclass(slots=True, eq=False)
@@ -724,9 +730,9 @@ class Store:
                 self._tenants = tenants
         return tenants
 
-    async def changes(self, tenant_id: int, customer_id: int, limit: int = 100) -> list[Change]:
-        """A customer's changes, newest first."""
-        return await self.backend.read_changes(tenant_id, customer_id, limit)
+    async def changes(self, tenant_id: int, customer_id: int, limit: int = 100, before: int = 0) -> list[Change]:
+        """A customer's changes, newest first; with `before`, those before this one of them."""
+        return await self.backend.read_changes(tenant_id, customer_id, limit, before)
 
     async def feed(self, tenant_id: int, after: int, limit: int = 100) -> tuple[list[Change], int]:
         """The tenant's changes whose ids are more than `after`, ascending, and the id of the newest there is. Ids have

@@ -389,19 +389,10 @@ class Postgres:
             return [tuple(row) for row in await connection.fetch("SELECT id, name FROM tenants ORDER BY id")]
 
     @database
-    async def read_changes(self, tenant_id: int, customer_id: int, limit: int) -> list[Change]:
-        names = ", ".join(f"c.{name}" for name in statements.columns(Change))
+    async def read_changes(self, tenant_id: int, customer_id: int, limit: int, before: int) -> list[Change]:
+        start = (tenant_id, customer_id, before) if before else (tenant_id, customer_id)
         async with self._reading([tenant_id], LOOK_UP) as connection:
-            rows = await connection.fetch(
-                "WITH RECURSIVE chain (id, n) AS ("
-                " SELECT change_id, 1::bigint FROM customers WHERE tenant_id = $1 AND id = $2"
-                " UNION ALL SELECT c.previous_id, n + 1 FROM chain"
-                " JOIN changes AS c ON c.tenant_id = $1 AND c.id = chain.id WHERE n < $3)"
-                f" SELECT {names} FROM chain JOIN changes AS c ON c.tenant_id = $1 AND c.id = chain.id ORDER BY n",
-                tenant_id,
-                customer_id,
-                limit,
-            )
+            rows = await connection.fetch(numbered(statements.history(before > 0)), *start, tenant_id, limit, tenant_id)
         return [statements.reader(Change)(row) for row in rows]
 
     @database

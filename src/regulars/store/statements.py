@@ -125,6 +125,25 @@ def newest(record: type[Record]) -> str:
     return f"SELECT coalesce(max(id), -1) FROM {record.table} WHERE tenant_id = ?"
 
 
+HISTORY = {
+    False: "SELECT change_id FROM customers WHERE tenant_id = ? AND id = ?",
+    True: "SELECT previous_id FROM changes WHERE tenant_id = ? AND customer_id = ? AND id = ?",
+}
+"""Where a customer's history begins, without and with a change to go on before."""
+
+
+def history(before: bool) -> str:
+    """A customer's changes, newest first; each knows the one before it. Takes what `HISTORY` takes, the tenant, the
+    limit, the tenant."""
+    names = ", ".join(f"c.{name}" for name in columns(Change))
+    link = "JOIN changes AS c ON c.tenant_id = ? AND c.id = chain.id"
+    return (
+        f"WITH RECURSIVE chain (id, n) AS (SELECT start.*, CAST(1 AS bigint) FROM ({HISTORY[before]}) AS start"
+        f" UNION ALL SELECT c.previous_id, n + 1 FROM chain {link} WHERE n < ?)"
+        f" SELECT {names} FROM chain {link} ORDER BY n"
+    )
+
+
 FEED = select_page(Change)
 NEWEST = "SELECT coalesce(max(id), 0) FROM changes WHERE tenant_id = ?"
 

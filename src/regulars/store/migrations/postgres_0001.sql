@@ -300,6 +300,7 @@ CREATE TABLE changes (
     door text COLLATE "C" NOT NULL,
     request_id text COLLATE "C" NOT NULL,
     kind text COLLATE "C" NOT NULL,
+    undoes text COLLATE "C" NOT NULL,
     fields text COLLATE "C" NOT NULL,
     PRIMARY KEY (tenant_id, id)
 );
@@ -316,6 +317,7 @@ CREATE TYPE changes_row AS (
     door text COLLATE "C",
     request_id text COLLATE "C",
     kind text COLLATE "C",
+    undoes text COLLATE "C",
     fields text COLLATE "C"
 );
 

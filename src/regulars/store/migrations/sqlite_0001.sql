@@ -159,6 +159,7 @@ CREATE TABLE changes (
     door TEXT NOT NULL,
     request_id TEXT NOT NULL,
     kind TEXT NOT NULL,
+    undoes TEXT NOT NULL,
     fields TEXT NOT NULL,
     PRIMARY KEY (tenant_id, id)
 ) STRICT, WITHOUT ROWID;
