@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
+from datetime import datetime
 from decimal import Decimal
 from enum import Enum, IntEnum
 from inspect import cleandoc
@@ -11,7 +12,7 @@ from typing import Any
 
 import click
 
-from regulars import flat, history, record, wire
+from regulars import flat, history, record, undo, wire
 from regulars.cli import main as command
 from regulars.errors import RegularsError
 from regulars.fields import DIGITS, PLACES, Field, fields_of, shown
@@ -272,6 +273,8 @@ def takes(spec: Field) -> str:
         return f"list of at most {spec.many} texts of at most {spec.limit} characters"
     if isinstance(kind, type) and issubclass(kind, Enum):
         return f"[{kind.__name__}](#{kind.__name__.lower()})"
+    if kind == datetime | None:
+        return "time"
     return {"customer_type": "[NewCustomerType](#newcustomertype)"}.get(spec.name, "any JSON")
 
 
@@ -323,6 +326,8 @@ def body_part(route: Route) -> str:
                 " changed, null clears it. `Addresses` and `CustomerGroups` are replaced whole, `CustomColumns` is"
                 " merged column by column."
             )
+        case "ChangesToUndo":
+            return openapi.DESCRIPTIONS[route.name] + "\n\n" + body_rows(undo.WANTED)
         case "Login":
             return body_rows(wire.LOGIN, ("Username", "Password"))
     return f"A `{route.body}`." if route.body else ""
@@ -395,6 +400,10 @@ def answer_part(route: Route) -> str:
             rows = [[f"`{spec.member}`", kind_of(CHANGE[spec.member]), spec.doc] for spec in history.FIELDS.values()]
             answer = 'Answers `{"Items": [{…}], "Next": "345"}`; null at the end. An item:'
             return f"{openapi.DESCRIPTIONS[route.name]}\n\n{answer}\n\n{table(['member', 'kind', 'meaning'], rows)}"
+        case "undone":
+            text = "" if route.body else openapi.DESCRIPTIONS[route.name] + "\n\n"
+            item = keys_of(openapi.schemas()["Undone"]["properties"]["Customers"]["items"])
+            return f'{text}Answers `{{"DryRun": false, "Customers": [{{…}}]}}`; an item has {item}.'
         case "id":
             return "Answers the id of the new customer, a bare JSON number."
         case "page" | "companies" if schema:

@@ -386,6 +386,7 @@ ON_BOTH = {
     "test_api_groups",
     "test_api_settings",
     "test_filters",
+    "test_undo",
     "test_v1_changes",
 }
 

@@ -117,7 +117,8 @@ def test_a_route_is_described_whole(route: Route) -> None:
 
 
 def test_every_error_has_a_status_that_is_described() -> None:
-    assert {str(status) for status in STATUS.values()} <= set(DOCUMENT["components"]["responses"])
+    described = {name.removesuffix("-own") for name in DOCUMENT["components"]["responses"]}
+    assert {str(status) for status in STATUS.values()} <= described
 
 
 def test_examples_keep_to_their_schemas() -> None:

@@ -1,7 +1,7 @@
 """What can go wrong, each with a stable code that every door (HTTP, CLI, client) translates in one place."""
 
 from collections.abc import Collection, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class RegularsError(Exception):
@@ -13,6 +13,7 @@ class RegularsError(Exception):
     ├── NotFound          no such record in this tenant
     ├── Refused           the request breaks the contract or a business rule
     ├── Conflict          a precondition failed: somebody else was first
+    ├── Overtaken         what is to be undone was altered again since
     ├── Unconditional     a precondition is demanded, and there was none
     ├── TooMany           slow down
     └── Unavailable       the store cannot take this now; nothing is promised
@@ -65,6 +66,17 @@ class Conflict(RegularsError):
     ) -> None:
         super().__init__(message)
         self.version, self.expected, self.members = version, sorted(expected), list(members)
+
+
+class Overtaken(RegularsError):
+    """`conflicts` are the members that stand in the way: each with the customer, the value that was expected, the one
+    that was found and, as far as that is known, the change it comes from."""
+
+    code = "overtaken"
+
+    def __init__(self, message: str, conflicts: Collection[dict[str, Any]] = ()) -> None:
+        super().__init__(message)
+        self.conflicts = list(conflicts)
 
 
 class Unconditional(RegularsError):

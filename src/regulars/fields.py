@@ -20,7 +20,7 @@ import msgspec
 
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()  # the documented way to accept .test, .local and localhost
 
-INT32 = 2**31 - 1
+INT32, INT64 = 2**31 - 1, 2**63 - 1
 DIGITS, PLACES = 18, 6
 """A decimal has at most 18 digits, 6 of them after the point: what both databases and any client keep exactly."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from regulars import search
 from regulars.errors import Refused
-from regulars.fields import Invalid, to_enum, to_int, to_moment
+from regulars.fields import INT64, Invalid, to_bool, to_enum, to_int, to_moment
 from regulars.record import Channel, CustomerType, Rating
 from regulars.search import Filter
 
@@ -159,9 +159,14 @@ def read_history(pairs: Iterable[tuple[str, str]]) -> tuple[int, int]:
     return found.get("limit", FEW_CHANGES), found.get("cursor", 0)
 
 
+def read_dry_run(pairs: Iterable[tuple[str, str]]) -> bool:
+    """Whether a call shall only say what it would do."""
+    return bool(read_each(pairs, {"dryRun": to_bool}).get("dryRun", False))
+
+
 def to_change(text: str) -> int:
     """The number of a change."""
-    return to_int(text, 1, 2**63 - 1)
+    return to_int(text, 1, INT64)
 
 
 def read_each(pairs: Iterable[tuple[str, str]], readers: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import ssl
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from datetime import date
 from functools import cache, wraps
 from operator import index
 from types import TracebackType
@@ -284,6 +285,33 @@ class Operations:
         this service. Raises `NotFound`, `Refused`."""
         wanted = [("limit", str(index(limit)))] + ([("cursor", cursor)] if cursor else [])
         return Call("GET", f"{OWN}/customers/{index(customer_id)}/changes", read_change_page, query=wanted)
+
+    @operation
+    def undo_change(self, change_id: int, /, *, dry_run: bool = False) -> Call[dict[str, Any]]:
+        """Put back what one change altered; a dry run only tells what that would do. Only of this service. Raises
+        `Overtaken` with what was altered again since, `Refused`, `NotFound`."""
+        path = f"{OWN}/changes/{index(change_id)}/undo"
+        return Call("POST", path, read_object, query=[("dryRun", str(dry_run).lower())], repeatable=False)
+
+    @operation
+    def undo_changes(
+        self,
+        *,
+        request_id: str | None = None,
+        employee: str | None = None,
+        door: str | None = None,
+        since: date | None = None,
+        keep_created: bool = False,
+        dry_run: bool = False,
+    ) -> Call[dict[str, Any]]:
+        """Put back all that a request altered, or an employee or a door since a moment; all of it or none. Otherwise as
+        `undo_change`."""
+        given = {"RequestID": request_id, "Employee": employee, "Door": door, "KeepCreated": keep_created or None}
+        body = {name: value for name, value in given.items() if value is not None}
+        if since is not None:
+            body["Since"] = writing(since, "since")
+        query = [("dryRun", str(dry_run).lower())]
+        return Call("POST", f"{OWN}/changes:undo", read_object, query=query, body=wire.encode(body), repeatable=False)
 
     @operation
     def create_customer(self, values: Mapping[str, Value] | None = None, /, **fields: Value) -> Call[int]:

@@ -17,6 +17,7 @@ from regulars.errors import (
     Conflict,
     Denied,
     NotFound,
+    Overtaken,
     Refused,
     RegularsError,
     TooMany,
@@ -299,6 +300,8 @@ def failure(answer: httpx2.Response) -> RegularsError | None:
         return NotFound(message or f"{answer.request.url.path} was not found.")
     if status == 429 or (status == 409 and "too many requests" in said):
         return TooMany(message or "Too many requests.", pause(answer, holder))
+    if holder.get("type") == "urn:regulars:overtaken":
+        return Overtaken(message, objects(holder.get("conflicts")))
     if status in (409, 412):
         return conflict(message or "The record was changed by somebody else.", version_of(answer), holder)
     if status == 428:

@@ -6,7 +6,9 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from regulars import flat, history, wire
+from msgspec.structs import replace
+
+from regulars import flat, history, undo, wire
 from regulars.http.messages import instant
 from regulars.record import (
     Address,
@@ -71,6 +73,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "CustomColumns": {"HeardFrom": None},
         "CustomerGroups": [1],
     },
+    "ChangesToUndo": {"RequestID": "a1b2c3-4"},
     "GroupMembers": {"CustomersIDs": [1]},
     "Login": {"Username": "ann@example.com", "Password": "correct horse"},
 }
@@ -144,6 +147,9 @@ def answer_examples() -> dict[str, Any]:
         "CustomerDetails": json.loads(whole),
         "FlatCustomer": json.loads(flat.write(customer, columns)),
         "CustomerChanges": json.loads(history.write_page([change], 345)),
+        "Undone": json.loads(
+            undo.write([undo.Undone(replace(customer, phone1=""), replace(customer, version=3), (345,))], dry_run=True)
+        ),
         "CustomerPage": json.loads(wire.write_page([customer], 1, columns)),
         "NewId": 201,
         "CompanyPage": {"Items": [wire.write_company(company)], "TotalResults": 1},

@@ -11,7 +11,7 @@ from regulars.errors import Conflict, Refused
 from regulars.fields import INT32, Invalid, to_int
 from regulars.http.messages import Request, Response, etag, ignored_members
 from regulars.record import Column, Company, Customer, Group
-from regulars.store import Book
+from regulars.store import Actor, Book
 from regulars.wire import Reading
 
 T = TypeVar("T")
@@ -24,6 +24,11 @@ MOST_WRITTEN = 10_000
 def caller(request: Request) -> Caller:
     assert request.caller is not None
     return request.caller
+
+
+def actor(request: Request) -> Actor:
+    """Who a command of this request runs for."""
+    return caller(request).actor("api", request.request_id)
 
 
 def path_id(request: Request, most: int = INT32) -> int:
@@ -72,7 +77,7 @@ async def book(app: App, request: Request) -> Book:
 async def run(app: App, request: Request, command: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """The result of a command of the caller's. A `Conflict` is told with what was changed meanwhile."""
     try:
-        return await app.store.run(caller(request).actor("api", request.request_id), command, *args, **kwargs)
+        return await app.store.run(actor(request), command, *args, **kwargs)
     except Conflict as error:
         if error.expected and args:
             error.members = await history.members_since(

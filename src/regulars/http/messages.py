@@ -16,6 +16,7 @@ from regulars.errors import (
     Conflict,
     Denied,
     NotFound,
+    Overtaken,
     Refused,
     RegularsError,
     TooMany,
@@ -136,6 +137,7 @@ STATUS: dict[type[RegularsError], int] = {
     Unauthenticated: 401,
     Denied: 403,
     NotFound: 404,
+    Overtaken: 409,
     Conflict: 412,
     Unconditional: 428,
     TooMany: 429,
@@ -189,6 +191,9 @@ def error_response(error: BaseException, request: Request) -> Response:
         case Conflict():
             headers = [etag(error.version)]
             extra = {"Version": error.version, "Expected": error.expected, "Members": error.members}
+            body |= extra
+        case Overtaken():
+            extra = {"Conflicts": error.conflicts}
             body |= extra
         case TooMany():
             until = datetime.now(UTC) + timedelta(seconds=error.retry_after)

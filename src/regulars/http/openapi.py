@@ -30,6 +30,7 @@ ANSWERS = {
     "customer": "CustomerDetails",
     "flat": "FlatCustomer",
     "history": "CustomerChanges",
+    "undone": "Undone",
     "page": "CustomerPage",
     "id": "NewId",
     "companies": "CompanyPage",
@@ -42,6 +43,11 @@ CHANGES = (
     "`Fields` has each member that was altered, with its old and its new value. Addresses and custom columns are told"
     " one by one, by their ids: `Addresses[7]`, `CustomColumns[3]`; null is one that was not there. What `created` a"
     " customer has no `Fields`. `Door` is api, cli or sample; employee 0 is the operator of the command line."
+)
+UNDO = (
+    "A member gets its old value if it still has the new one; if it has neither, the answer is 409 with every such"
+    " member and the change it was altered by. The rules are those of an update, under `Customers[17].Email`; a"
+    " creation is a 400, since customers are not deleted. If-Match is not needed. With `dryRun` nothing is written."
 )
 RULES = "Rules that look at more than the body answer 400 under the member that must change: "
 DESCRIPTIONS = {
@@ -74,6 +80,13 @@ DESCRIPTIONS = {
     " removed); `CustomColumns` is an object by name, merged column by column. `ID`, `Version`, `CreatedOn` and"
     " `ModifiedOn` are ignored, `Name` beside one of its parts as well. The rules are those of the vendor's calls.",
     "ListCustomerChanges": CHANGES + " Nothing is ever deleted from it: `Next` leads to the creation.",
+    "UndoChange": UNDO + " What is undone once stays undone: doing it again changes nothing. An undo can be undone.",
+    "UndoChanges": "Expects `RequestID`; or `Since`, with `Employee` or `Door`; more of them narrow it down. Each"
+    " customer is put back to before the first change that matches, all of them or none. At most 1,000 customers and"
+    " 10,000 changes, among the newest 1,000,000; more is a 400. "
+    + UNDO
+    + " With `KeepCreated` such customers stay as they"
+    " were created.",
     "CreateToken": "Also takes a form, `application/x-www-form-urlencoded`. After five failures an account waits: 429.",
 }
 
@@ -83,6 +96,7 @@ TEXT: Schema = {"type": "string"}
 COUNT: Schema = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
 LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": queries.MOST_CHANGES}
 CHANGE: Schema = {"type": "integer", "format": "int64", "minimum": 1}
+DRY_RUN: tuple[Schema, str] = ({"type": "boolean"}, "Only tell what would be done.")
 IDS: Schema = {
     "type": "array",
     "items": {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
@@ -136,6 +150,8 @@ PARAMETERS: dict[str, dict[str, tuple[Schema, str]]] = {
         "limit": (LIMIT, f"At most so many changes; {queries.FEW_CHANGES} by default."),
         "cursor": (CHANGE, "The `Next` of the page before: go on there."),
     },
+    "UndoChange": {"dryRun": DRY_RUN},
+    "UndoChanges": {"dryRun": DRY_RUN},
     "GetServerByTeam": {"team": (TEXT, "The tenant's name. Without it, or with an unknown one, `Success` is false.")},
 }
 PARAMETERS["GetServerByTeamOnApiHost"] = PARAMETERS["GetServerByTeam"]
@@ -193,6 +209,7 @@ ERRORS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "401": ("No valid credentials.", "Message", ("WWW-Authenticate",)),
     "403": ("The user may not do this.", "Message", ()),
     "404": ("No such record.", "NotFound", ()),
+    "409": ("Altered again since: `conflicts` are the members that stand in the way.", "Message", ()),
     "412": ("The customer is at another version; `Members` were changed meanwhile.", "Conflict", ("ETag",)),
     "413": ("The body is too large.", "Message", ()),
     "415": ("The body is of another media type.", "Message", ()),
@@ -241,7 +258,7 @@ def success(route: Route) -> Schema:
         found["description"] = "Done and on disk; the customer as it is now."
     elif route.answer in ("customer", "flat"):
         own = ("ETag",)
-    elif route.body == "GroupMembers":
+    elif route.body in ("GroupMembers", "ChangesToUndo"):
         own = ("Ignored-Members",)
     if route.answer in ANSWERS:
         name = ANSWERS[route.answer]
@@ -254,6 +271,8 @@ def responses(route: Route) -> dict[str, Schema]:
     statuses = ["400", "500", "503"]
     if route.method in ("PUT", "PATCH"):
         statuses += ["412", "428"]
+    if route.answer == "undone":
+        statuses.append("409")
     if "{id}" in route.path:
         statuses.append("404")
     if route.permission:
@@ -310,6 +329,7 @@ def tag(route: Route) -> str:
 def document() -> Schema:
     """The whole description."""
     paths: dict[str, Schema] = {}
+    theirs, ours = ([one for one in ROUTES if one.public and one.own == own] for own in (False, True))
     for route in ROUTES:
         if route.public:
             paths.setdefault(route.path, {})[route.method.lower()] = operation(route)
@@ -330,7 +350,12 @@ def document() -> Schema:
             "headers": {
                 name: {"schema": schema, "description": doc} for name, (schema, doc) in RESPONSE_HEADERS.items()
             },
-            "responses": {status + form: error(status, own=bool(form)) for status in ERRORS for form in ("", "-own")},
+            "responses": {
+                status + form: error(status, own=bool(form))
+                for status in ERRORS
+                for form, routes in (("", theirs), ("-own", ours))
+                if any(status in responses(route) for route in routes)
+            },
             "securitySchemes": {
                 "bearer": {
                     "type": "http",

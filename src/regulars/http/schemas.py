@@ -6,7 +6,7 @@ from enum import Enum, IntEnum
 from functools import cache
 from typing import Any
 
-from regulars import flat, history, queries, wire
+from regulars import flat, history, queries, undo, wire
 from regulars.fields import DIGITS, INT32, PLACES, Field, fields_of
 from regulars.record import (
     Address,
@@ -29,6 +29,8 @@ WHOLE: Schema = {"type": "integer"}
 YES: Schema = {"type": "boolean"}
 NULL: Schema = {"type": "null"}
 
+UNDO_BY = ("RequestID", "Employee", "Door")
+TIME_DOC = "When the first of them was made, UTC without a zone."
 ENUMERATIONS: tuple[type[Enum], ...] = (
     Rating,
     AddressSource,
@@ -190,6 +192,17 @@ def customer_patch() -> Schema:
     return found
 
 
+def changes_to_undo() -> Schema:
+    """Which changes: by their request, or since a moment."""
+    found = request_body(undo.WANTED)
+    properties = found["properties"]
+    properties["Since"] = {"anyOf": [{"type": "string", "pattern": MOMENT}, NULL], "description": TIME_DOC}
+    said = {name: {"required": [name], "properties": {name: text(255, least=1)}} for name in UNDO_BY}
+    since = {"required": ["Since"], "properties": {"Since": {"type": "string"}}}
+    by = [{"allOf": [since, said[name]]} for name in UNDO_BY[1:]]
+    return {**found, "anyOf": [said["RequestID"], *by]}
+
+
 def address() -> Schema:
     """An address is sent whole."""
     specs = {spec.member: spec for spec in fields_of(Address).values()}
@@ -235,6 +248,7 @@ def requests() -> dict[str, Schema]:
         "CustomColumns": closed(CustomColumns=listed(ref("CustomColumnValue"), wire.MOST_LISTED)),
         "GroupMembers": closed(CustomersIDs={**listed(whole(1), wire.MOST_LISTED), "description": "Customers' ids."}),
         "CustomerPatch": customer_patch(),
+        "ChangesToUndo": changes_to_undo(),
         "Login": closed(
             Username={**text(254, least=1), "description": "The employee's e-mail address."},
             Password={**text(1024, least=1), "format": "password"},
@@ -374,6 +388,19 @@ def answers() -> dict[str, Schema]:
         "CustomerChanges": closed(
             Items={"type": "array", "items": ref("Change")},
             Next={"anyOf": [TEXT, NULL], "description": "The cursor of the next page; null: there is none."},
+        ),
+        "Undone": closed(
+            DryRun=YES,
+            Customers={
+                "type": "array",
+                "items": closed(
+                    CustomerID=WHOLE,
+                    Version=WHOLE,
+                    ChangeID={"type": ["integer", "null"], "description": "The change that it made."},
+                    Undoes={"type": "array", "items": WHOLE},
+                    Fields=change()["properties"]["Fields"],
+                ),
+            },
         ),
         "CustomerPage": page(ref("ListedCustomer")),
         "ListedCustomer": closed(

@@ -39,6 +39,9 @@ MOST_TRIES = 8
 MOST_LOSSES = 3
 """A command that others were faster than so often is run while nobody else can write."""
 
+MOST_SEARCHED = 1_000_000
+"""How many changes are looked through for those of a request or an employee."""
+
 NEXT_CHANGE, TOTAL_CUSTOMERS = "changes", "customers.count"
 
 
@@ -148,6 +151,9 @@ class Backend(Protocol):
     async def read_tenants(self) -> list[tuple[int, str]]: ...
     async def read_changes(self, tenant_id: int, customer_id: int, limit: int, before: int) -> list[Change]: ...
     async def read_feed(self, tenant_id: int, after: int, limit: int) -> tuple[list[Change], int]: ...
+    async def find_changes(
+        self, tenant_id: int, after: int, since: datetime, conditions: Mapping[str, Any], limit: int
+    ) -> list[Change]: ...
     async def find(
         self, tenant_id: int, filters: Sequence[Filter], limit: int, offset: int, names: tuple[str, ...]
     ) -> Page: ...
@@ -248,6 +254,10 @@ class Tx:
             if kind is Customer:
                 (ids.add if term in search.terms(record, term[0]) else ids.discard)(number)
         return ids
+
+    def forget(self) -> None:
+        """Take back all that the command has written."""
+        self._writes, self._counters, self._changes, self._names = {}, {}, [], {}
 
     def next_id(self, name: str) -> int:
         """The next number of a counter of this tenant; counters start at 1."""
@@ -733,6 +743,18 @@ class Store:
     async def changes(self, tenant_id: int, customer_id: int, limit: int = 100, before: int = 0) -> list[Change]:
         """A customer's changes, newest first; with `before`, those before this one of them."""
         return await self.backend.read_changes(tenant_id, customer_id, limit, before)
+
+    async def changes_by(
+        self, tenant_id: int, conditions: Mapping[str, Any], since: datetime | None, limit: int
+    ) -> list[Change]:
+        """The newest changes whose attributes are as in `conditions`, newest first. Not found are those before `since`,
+        and those before the newest `MOST_SEARCHED`; raises `Refused` when `since` is before these."""
+        _, newest = await self.feed(tenant_id, 2**62, 1)
+        after, moment = max(0, newest - MOST_SEARCHED), since or EPOCH
+        if after and since and (first := await self.get(Change, tenant_id, after)).at >= since:
+            why = f"Expected a moment after {first.at:%Y-%m-%dT%H:%M:%SZ}: {MOST_SEARCHED:,} changes were made since."
+            raise Refused({"Since": [why]})
+        return await self.backend.find_changes(tenant_id, after, moment, conditions, limit)
 
     async def feed(self, tenant_id: int, after: int, limit: int = 100) -> tuple[list[Change], int]:
         """The tenant's changes whose ids are more than `after`, ascending, and the id of the newest there is. Ids have

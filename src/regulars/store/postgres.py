@@ -8,6 +8,7 @@ that needs more certainty than that locks its tenants before. Reads that wait to
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from functools import cache
 from itertools import count
 from typing import Any, Generic, TypeVar
@@ -15,7 +16,7 @@ from typing import Any, Generic, TypeVar
 import asyncpg
 
 from regulars.errors import Unavailable
-from regulars.fields import Record, fields_of
+from regulars.fields import Record, fields_of, iso
 from regulars.record import REFERENCE, Change, Customer
 from regulars.search import Filter
 from regulars.store import NEXT_CHANGE, Again, Foreign, Page, Plan, TermKey, statements
@@ -401,6 +402,15 @@ class Postgres:
             rows = await connection.fetch(numbered(statements.FEED), tenant_id, after, limit)
             newest = await connection.fetchval(numbered(statements.NEWEST), tenant_id)
         return [statements.reader(Change)(row) for row in rows], newest
+
+    @database
+    async def find_changes(
+        self, tenant_id: int, after: int, since: datetime, conditions: Mapping[str, Any], limit: int
+    ) -> list[Change]:
+        sql = numbered(statements.find_changes(tuple(conditions)))
+        async with self._reading([tenant_id], LOOK_UP) as connection:
+            rows = await connection.fetch(sql, tenant_id, after, iso(since), *conditions.values(), limit)
+        return [statements.reader(Change)(row) for row in rows]
 
     @database
     async def find(

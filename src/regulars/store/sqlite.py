@@ -6,8 +6,9 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -16,7 +17,7 @@ import apsw
 import msgspec
 
 from regulars.errors import Unavailable
-from regulars.fields import Record
+from regulars.fields import Record, iso
 from regulars.record import REFERENCE, Change, Customer
 from regulars.search import Filter
 from regulars.store import NEXT_CHANGE, Clash, Foreign, Page, Plan, TermKey, filing, statements
@@ -516,9 +517,17 @@ class Sqlite:
     def _read_feed(self, tenant_id: int, after: int, limit: int) -> tuple[list[Change], int]:
         connection = self._reader()
         with connection:
-            rows = fetch(connection, statements.FEED, (tenant_id, after, limit))
+            changes = at_once(connection, Change, statements.FEED, (tenant_id, after, limit))
             newest = fetch(connection, statements.NEWEST, (tenant_id,))[0][0]
-        return [statements.reader(Change)(row) for row in rows], newest
+        return changes, newest
+
+    @database
+    async def find_changes(
+        self, tenant_id: int, after: int, since: datetime, conditions: Mapping[str, Any], limit: int
+    ) -> list[Change]:
+        sql = statements.find_changes(tuple(conditions))
+        values = (tenant_id, after, iso(since), *conditions.values(), limit)
+        return await self._in(self._readers, lambda: at_once(self._reader(), Change, sql, values))
 
     @database
     async def find(
@@ -629,6 +638,13 @@ def counters(connection: apsw.Connection, tenant_id: int) -> dict[str, int]:
     """Where a tenant's counters stand."""
     found = dict(fetch(connection, "SELECT name, value FROM counters WHERE tenant_id = ?", (tenant_id,)))
     return {**found, NEXT_CHANGE: fetch(connection, statements.NEWEST, (tenant_id,))[0][0]}
+
+
+def at_once(connection: apsw.Connection, kind: type[R], sql: str, values: Sequence[Any]) -> list[R]:
+    """The records of a query, read as one row: a thread may wait for the interpreter after each."""
+    listed = ", ".join(statements.columns(kind))
+    rows = connection.execute(f"SELECT json_group_array(json_array({listed})) FROM ({sql})", values).get
+    return list(map(statements.reader(kind), _rows(rows)))
 
 
 def reference(connection: apsw.Connection, tenant_id: int) -> list[Record]:

@@ -147,6 +147,15 @@ def history(before: bool) -> str:
 FEED = select_page(Change)
 NEWEST = "SELECT coalesce(max(id), 0) FROM changes WHERE tenant_id = ?"
 
+
+@cache
+def find_changes(names: tuple[str, ...]) -> str:
+    """A tenant's changes after one, since a moment, with these attributes given; newest first."""
+    given = "".join(f" AND {name} = ?" for name in names)
+    listed = ", ".join(columns(Change))
+    return f"SELECT {listed} FROM changes WHERE tenant_id = ? AND id > ? AND at >= ?{given} ORDER BY id DESC LIMIT ?"
+
+
 PUT_COUNTER = (
     "INSERT INTO counters (tenant_id, name, value) VALUES (?, ?, ?) "
     "ON CONFLICT (tenant_id, name) DO UPDATE SET value = excluded.value"

@@ -1,0 +1,296 @@
+"""Undo: of one change, and of all that a request or an employee did; refused when others went on from there."""
+
+import random
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import httpx2
+import pytest
+from conftest import ADMIN, Api
+from test_v1_changes import newest
+from test_v1_customers import ADDRESS, changed, read, refused
+
+from regulars import store, undo
+
+EDITOR = "editor@example.com"
+GIVEN = ("Version", "ModifiedOn")
+
+
+def post(api: Api, what: int | dict[str, Any], query: str = "") -> httpx2.Response:
+    path = f"/api/v1/changes/{what}/undo" if isinstance(what, int) else "/api/v1/changes:undo"
+    return api.post(f"{path}?{query}", what if isinstance(what, dict) else None)
+
+
+def undone(api: Api, what: int | dict[str, Any], query: str = "") -> Any:
+    """What an undo says that must succeed: each customer's part."""
+    answer = post(api, what, query)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["DryRun"] == ("dryRun=true" in query)
+    return answer.json(parse_float=Decimal)["Customers"]
+
+
+def overtaken(answer: httpx2.Response) -> Any:
+    assert (answer.status_code, answer.headers["Content-Type"]) == (409, "application/problem+json"), answer.text
+    assert answer.json()["type"] == "urn:regulars:overtaken"
+    return answer.json()["conflicts"]
+
+
+def plain(customer: Any) -> Any:
+    """All but what each change gives."""
+    return {name: value for name, value in customer.items() if name not in GIVEN}
+
+
+def edited(api: Api, customer: int, **members: Any) -> int:
+    """The id of the change that an update made."""
+    api.update(customer, **members)
+    return api.changes(customer)[0].id
+
+
+# ---- one change
+
+
+def test_every_member_of_a_change_goes_back_and_the_rest_stays(api: Api, customer: int) -> None:
+    edited(api, customer, Phone1="1", Title="Dr")
+    before = read(api, customer)
+    wrong = edited(
+        api, customer, Phone1="2", Rating=5, BusinessAliases=["x"], AccountManager1Commission=Decimal("2.50")
+    )
+    edited(api, customer, Title="Prof")
+    (done,) = undone(api, wrong)
+    assert plain(read(api, customer)) == plain(before | {"Title": "Prof"})
+    found = newest(api, customer)
+    assert (found["Kind"], found["Undoes"], found["Door"], found["Employee"]) == ("undone", [wrong], "api", ADMIN)
+    assert found["Fields"]["AccountManager1Commission"] == [Decimal("2.50"), 0]
+    told = {name: found[name] for name in ("CustomerID", "Version", "Undoes", "Fields")} | {"ChangeID": found["ID"]}
+    assert done == told
+
+
+def test_an_undo_can_be_undone_and_doing_it_twice_changes_nothing(api: Api, customer: int) -> None:
+    wrong = edited(api, customer, Phone1="1", Fax="2")
+    (done,) = undone(api, wrong)
+    with api.unchanged(customer):
+        assert undone(api, wrong) == []
+    undone(api, done["ChangeID"])
+    assert (read(api, customer)["Phone1"], read(api, customer)["Fax"]) == ("1", "2")
+    assert newest(api, customer)["Undoes"] == [done["ChangeID"]]
+    undone(api, newest(api, customer)["ID"])
+    assert (read(api, customer)["Phone1"], read(api, customer)["Fax"]) == ("", "")
+
+
+def test_what_was_altered_again_is_in_the_way_and_all_of_it_is_told(
+    api: Api, employees: Mapping[str, Api], customer: int
+) -> None:
+    wrong = edited(api, customer, Phone1="1", Fax="1", Title="Dr", Mobile="1")
+    edited(api, customer, Mobile="")  # that is what the undo would do
+    later = edited(api, customer, Fax="2")
+    employees["editor"].update(customer, Phone1="3")
+    with api.unchanged(customer):
+        conflicts = overtaken(post(api, wrong))
+    assert [(one["Member"], one["Expected"], one["Found"], one["Employee"]) for one in conflicts] == [
+        ("Phone1", "1", "3", EDITOR),
+        ("Fax", "1", "2", ADMIN),
+    ]
+    assert conflicts[1]["ChangeID"] == later
+    assert datetime.fromisoformat(conflicts[1]["At"]) <= datetime.now(UTC)
+    undone(api, later)
+    undone(api, api.changes(customer)[1].id)
+    (done,) = undone(api, wrong)
+    assert set(done["Fields"]) == {"Fax", "Phone1", "Title"}
+
+
+def test_addresses_and_custom_columns_go_back_one_by_one(api: Api, customer: int) -> None:
+    first, second = changed(api, customer, {"Addresses": [ADDRESS, ADDRESS | {"City": "Boston"}]})["Addresses"]
+    added = newest(api, customer)["ID"]
+    columns = {"Visits": 7, "Budget": Decimal("1.10"), "Likes": ["Tea", "Coffee"], "Catalogue": True}
+    changed(api, customer, {"CustomColumns": columns})
+    before = read(api, customer)
+    changed(api, customer, {"Addresses": [second | {"Address2": "Floor 2"}], "CustomColumns": None})
+    wrong = newest(api, customer)["ID"]
+    third = changed(api, customer, {"Addresses": [second | {"Address2": "Floor 2"}, ADDRESS]})["Addresses"][1]
+    undone(api, wrong)
+    after = read(api, customer)
+    assert after["Addresses"] == [first, second, third]
+    assert plain(after) == plain(before | {"Addresses": after["Addresses"]})
+    undone(api, newest(api, customer)["ID"])
+    assert (read(api, customer)["Addresses"][0], read(api, customer)["CustomColumns"]) == (
+        second | {"Address2": "Floor 2"},
+        {},
+    )
+    in_the_way = overtaken(post(api, added))
+    assert [one["Member"] for one in in_the_way] == [f"Addresses[{second['ID']}]"]  # the first is gone already
+
+
+def test_a_creation_cannot_be_undone(api: Api, customer: int) -> None:
+    (problem,) = refused(post(api, api.changes(customer)[0].id)).values()
+    assert "created this customer" in problem and "not deleted" in problem
+
+
+@pytest.mark.parametrize("number", [0, 9_999_999, 2**63 - 1])
+def test_a_change_that_is_none_is_not_found(api: Api, number: int) -> None:
+    assert post(api, number).status_code == 404
+
+
+def test_another_tenants_change_is_not_found(api: Api, other: Api) -> None:
+    theirs = [edited(api, one, Fax="1") for one in (api.new(), api.new())][-1]
+    answer = post(other, theirs)
+    assert answer.status_code in (400, 404), "it may be the number of one of ours, too"
+    assert api.changes(api.new())[0].id > theirs
+
+
+def test_the_rules_hold_for_what_an_undo_leads_to(api: Api, other: Api) -> None:
+    one, two = other.new(Email="first@example.com"), other.new(Email="second@example.com")
+    moved = edited(other, one, Email="third@example.com")
+    edited(other, two, Email="First@example.com")
+    with other.unchanged(one):
+        problems = refused(post(other, moved))
+    assert f"customer {two} has this one" in problems[f"Customers[{one}].Email"]
+
+
+# ---- many changes
+
+
+def test_all_that_one_request_did_is_undone_at_once(api: Api, employees: Mapping[str, Api]) -> None:
+    people = [api.new() for _ in range(3)]
+    before = [plain(read(api, one)) for one in people]
+    api.post("Customers/CustomersGroups/1/Customers", {"CustomersIDs": people}, X_Request_Id="wrong-group")
+    api.update(people[0], Fax="1")
+    done = undone(api, {"RequestID": "wrong-group"}, "dryRun=true")
+    assert [(one["CustomerID"], one["Fields"], one["ChangeID"]) for one in done] == [
+        (one, {"CustomerGroups": [[1], []]}, None) for one in people
+    ]
+    assert all(read(api, one)["CustomerGroups"] == [1] for one in people)
+    done = undone(api, {"requestid": "wrong-group"})
+    assert [one["CustomerID"] for one in done] == people
+    assert [plain(read(api, one)) for one in people] == [before[0] | {"Fax": "1"}, *before[1:]]
+    assert undone(api, {"RequestID": "wrong-group"}) == undone(api, {"RequestID": "no-such-request"}) == []
+
+
+def test_one_customer_in_the_way_keeps_all_from_being_undone(api: Api, employees: Mapping[str, Api]) -> None:
+    people = [api.new() for _ in range(3)]
+    for one in people:
+        api.call("PATCH", f"/api/v1/customers/{one}", {"Fax": "1", "Title": "Dr"}, X_Request_Id=f"r-{people[0]}")
+    employees["editor"].update(people[1], Fax="2")
+    with api.unchanged(people[0]), api.unchanged(people[2]):
+        answer = post(api, {"RequestID": f"r-{people[0]}"})
+        (conflict,) = overtaken(answer)
+    assert (conflict["CustomerID"], conflict["Member"], conflict["Employee"]) == (people[1], "Fax", EDITOR)
+    assert f"Fax of customer {people[1]} was altered again" in answer.json()["detail"]
+
+
+def test_all_that_an_employee_did_since_a_moment_is_undone_to_the_state_before(
+    api: Api, employees: Mapping[str, Api]
+) -> None:
+    editor, people = employees["editor"], [api.new(), api.new()]
+    editor.update(people[0], Fax="before")
+    since = datetime.now(UTC).isoformat()
+    for number in range(3):
+        for one in people:
+            editor.update(one, Fax=f"{number}", Mobile="5")
+    api.update(people[0], Title="Dr")
+    (done, _) = undone(api, {"Employee": EDITOR.upper(), "Since": since, "Door": "api"})
+    assert len(done["Undoes"]) == 3 and done["Undoes"] == sorted(done["Undoes"], reverse=True)
+    found = read(api, people[0])
+    assert (found["Fax"], found["Mobile"], found["Title"]) == ("before", "", "Dr")
+    assert read(api, people[1])["Fax"] == ""
+    assert len(api.changes(people[1])) == 5
+    editor.update(people[0], Fax="a")
+    api.update(people[0], Fax="b")
+    editor.update(people[0], Fax="c")
+    (conflict,) = overtaken(post(api, {"Employee": EDITOR, "Since": since}))
+    assert (conflict["Expected"], conflict["Found"]) == ("a", "c")  # what we made of it is between the two
+
+
+def test_values_that_were_exchanged_can_be_exchanged_back(other: Api) -> None:
+    one, two = other.new(Email="one@example.org"), other.new(Email="two@example.org")
+    name = {"X_Request_Id": f"swap-{one}"}
+    for number, email in ((one, "x@example.org"), (two, "one@example.org"), (one, "two@example.org")):
+        assert other.put(f"Customers/{number}", {"Email": email}, **name).status_code == 200
+    assert len(undone(other, {"RequestID": f"swap-{one}"})) == 2
+    assert (read(other, one)["Email"], read(other, two)["Email"]) == ("one@example.org", "two@example.org")
+
+
+def test_customers_that_were_created_there_may_be_kept(api: Api) -> None:
+    name = f"import-{random.random()}"
+    body = {"CompanyID": 1, "FirstName": "A", "LastName": "B", "Email": "a@example.com", "CustomerType": "Retail"}
+    number = int(api.post("Customers", body, X_Request_Id=name).text)
+    api.put(f"Customers/{number}", {"Fax": "1"}, X_Request_Id=name)
+    assert set(refused(post(api, {"RequestID": name}))) == {f"Customers[{number}]"}
+    (done,) = undone(api, {"RequestID": name, "KeepCreated": True})
+    assert done["Fields"] == {"Fax": ["1", ""]}
+
+
+@pytest.mark.parametrize(
+    ("body", "member"),
+    [
+        ({}, "body"),
+        ([], "body"),
+        ({"Employee": ADMIN}, "body"),
+        ({"Since": "2026-11-23"}, "body"),
+        ({"Employee": "nobody.here@example.com", "Since": "2026-11-23"}, "Employee"),
+        ({"Employee": ADMIN, "since": "soon"}, "since"),
+    ],
+)
+def test_it_must_be_said_which_changes_are_meant(api: Api, body: Any, member: str) -> None:
+    assert member in refused(api.post("/api/v1/changes:undo", body))
+    assert "dryRun" in refused(api.post("/api/v1/changes:undo?dryRun=maybe", body))
+
+
+def test_one_undo_takes_so_many_and_looks_back_so_far(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    since = (datetime.now(UTC) - timedelta(microseconds=1)).isoformat()
+    people = [api.new() for _ in range(3)]
+    api.post("Customers/CustomersGroups/1/Customers", {"CustomersIDs": people}, X_Request_Id=f"many-{people[0]}")
+    wanted = {"RequestID": f"many-{people[0]}"}
+    for name in ("MOST_CUSTOMERS", "MOST_CHANGES"):
+        with monkeypatch.context() as patch:
+            patch.setattr(undo, name, 2)
+            assert "Undo the newest first" in refused(post(api, wanted))["Since"]
+    monkeypatch.setattr(store, "MOST_SEARCHED", 2)
+    assert len(undone(api, wanted, "dryRun=true")) == 2
+    why = refused(post(api, {"Door": "api", "Since": since}))["Since"]
+    assert "2 changes were made since" in why
+
+
+# ---- against a model
+
+
+def test_undo_does_what_its_words_say_whatever_was_done_before(api: Api, employees: Mapping[str, Api]) -> None:
+    """Random edits of two people and undos of random changes, against the plain rule on plain dictionaries."""
+    rng = random.Random(7)
+    people = [api.new() for _ in range(2)]
+    members = ("Fax", "Mobile", "Phone1")
+    now = {one: dict.fromkeys(members, "") for one in people}
+    log: dict[int, tuple[int, dict[str, tuple[str, str]]]] = {}
+
+    def note(customer: int, after: dict[str, str]) -> None:
+        fields = {name: (now[customer][name], after[name]) for name in members if now[customer][name] != after[name]}
+        if fields:
+            log[api.changes(customer)[0].id] = customer, fields
+        now[customer] = after
+
+    def edit() -> None:
+        customer, who = rng.choice(people), rng.choice([api, employees["editor"]])
+        given = {name: rng.choice("ab") for name in rng.sample(members, 2)}
+        who.update(customer, **given)
+        note(customer, now[customer] | given)
+
+    def take_back() -> None:
+        number = rng.choice(list(log))
+        customer, fields = log[number]
+        current = now[customer]
+        blocked = [name for name, pair in fields.items() if current[name] not in pair]
+        answer = post(api, number)
+        if blocked:
+            assert {one["Member"] for one in overtaken(answer)} == set(blocked)
+        else:
+            assert answer.status_code == 200, answer.text
+            note(customer, current | {name: old for name, (old, _) in fields.items()})
+
+    steps: list[Callable[[], None]] = [edit, take_back]
+    edit()
+    for _ in range(60):
+        rng.choice(steps)()
+        for one in people:
+            assert {name: read(api, one)[name] for name in members} == now[one]
+    assert len({len(fields) for _, fields in log.values()}) > 1
