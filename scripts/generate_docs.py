@@ -400,6 +400,11 @@ def answer_part(route: Route) -> str:
             rows = [[f"`{spec.member}`", kind_of(CHANGE[spec.member]), spec.doc] for spec in history.FIELDS.values()]
             answer = 'Answers `{"Items": [{…}], "Next": "345"}`; null at the end. An item:'
             return f"{openapi.DESCRIPTIONS[route.name]}\n\n{answer}\n\n{table(['member', 'kind', 'meaning'], rows)}"
+        case "feed":
+            answer = 'Answers `{"Items": [{…}], "Cursor": "1-345", "More": false}`; an item is as'
+            return (
+                f"{openapi.DESCRIPTIONS[route.name]}\n\n{answer} [ListCustomerChanges](#listcustomerchanges) tells it."
+            )
         case "undone":
             text = "" if route.body else openapi.DESCRIPTIONS[route.name] + "\n\n"
             item = keys_of(openapi.schemas()["Undone"]["properties"]["Customers"]["items"])

@@ -385,6 +385,7 @@ ON_BOTH = {
     "test_api_custom_columns",
     "test_api_groups",
     "test_api_settings",
+    "test_feed",
     "test_filters",
     "test_undo",
     "test_v1_changes",

@@ -8,12 +8,13 @@ from typing import Any
 
 from regulars import search
 from regulars.errors import Refused
-from regulars.fields import INT64, Invalid, to_bool, to_enum, to_int, to_moment
+from regulars.fields import INT64, Invalid, shown, to_bool, to_enum, to_int, to_moment
 from regulars.record import Channel, CustomerType, Rating
 from regulars.search import Filter
 
 MOST_PAGE_SIZE, PAGE_SIZE = 50, 10
 MOST_CHANGES, FEW_CHANGES = 1000, 100
+FORMATS = ("changes", "cloudevents")
 MOST_IDS, MOST_COMPANIES, MOST_WORDS = 1000, 100, 50
 
 
@@ -155,8 +156,34 @@ def read_companies(pairs: Iterable[tuple[str, str]]) -> tuple[Listing, list[int]
 
 def read_history(pairs: Iterable[tuple[str, str]]) -> tuple[int, int]:
     """How many of a customer's changes are wanted, and before which one; 0: from the newest."""
-    found = read_each(pairs, {"limit": lambda text: to_int(text, 1, MOST_CHANGES), "cursor": to_change})
+    found = read_each(pairs, {"limit": to_limit, "cursor": to_change})
     return found.get("limit", FEW_CHANGES), found.get("cursor", 0)
+
+
+@dataclass(slots=True)
+class Feeding:
+    """What a reader of the feed asks for; `events`: as CloudEvents."""
+
+    after: str = ""
+    limit: int = FEW_CHANGES
+    events: bool = False
+
+
+def read_feed(pairs: Iterable[tuple[str, str]]) -> Feeding:
+    """From where, how many and in which shape changes are wanted."""
+    readers: dict[str, Callable[[str], Any]] = {"after": str, "limit": to_limit, "format": to_events}
+    found = read_each(pairs, readers)
+    return Feeding(found.get("after", ""), found.get("limit", FEW_CHANGES), found.get("format", False))
+
+
+def to_limit(text: str) -> int:
+    return to_int(text, 1, MOST_CHANGES)
+
+
+def to_events(text: str) -> bool:
+    if text.lower() not in FORMATS:
+        raise Invalid(f"Expected one of {', '.join(FORMATS)}, got {shown(text)}.")
+    return text.lower() == FORMATS[1]
 
 
 def read_dry_run(pairs: Iterable[tuple[str, str]]) -> bool:

@@ -30,6 +30,7 @@ from regulars.client.answers import (
     CompanyPage,
     CustomerDetails,
     CustomerPage,
+    FeedPage,
     ListedCustomer,
     Token,
     Updated,
@@ -38,6 +39,7 @@ from regulars.client.answers import (
     read_choices,
     read_companies,
     read_details,
+    read_feed,
     read_object,
     read_page,
     read_server,
@@ -72,6 +74,7 @@ __all__ = [
     "CompanyPage",
     "CustomerDetails",
     "CustomerPage",
+    "FeedPage",
     "ListedCustomer",
     "Updated",
 ]
@@ -285,6 +288,13 @@ class Operations:
         this service. Raises `NotFound`, `Refused`."""
         wanted = [("limit", str(index(limit)))] + ([("cursor", cursor)] if cursor else [])
         return Call("GET", f"{OWN}/customers/{index(customer_id)}/changes", read_change_page, query=wanted)
+
+    @operation
+    def read_feed(self, *, after: str = "", limit: int = queries.FEW_CHANGES) -> Call[FeedPage]:
+        """Changes of all customers after a cursor, in order and without gaps; `cursor` of the page is for the next one.
+        From the beginning unless `after` is given; `"latest"` is the end. Only of this service. Raises `Refused`."""
+        wanted = [("limit", str(index(limit)))] + ([("after", after)] if after else [])
+        return Call("GET", f"{OWN}/changes", read_feed, query=wanted)
 
     @operation
     def undo_change(self, change_id: int, /, *, dry_run: bool = False) -> Call[dict[str, Any]]:

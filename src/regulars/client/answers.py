@@ -87,6 +87,14 @@ class ChangePage(msgspec.Struct, frozen=True):
     next: str | None = None
 
 
+class FeedPage(msgspec.Struct, frozen=True):
+    """Some of all changes, ascending; the cursor to go on after them; and whether there are more already."""
+
+    items: list[Change]
+    cursor: str
+    more: bool
+
+
 class Choice(msgspec.Struct, frozen=True):
     """A payment term, carrier or carrier's service: the key that customers refer to, and what it means."""
 
@@ -223,6 +231,12 @@ def read_change(item: dict[str, Any]) -> Change:
 def read_change_page(answer: httpx2.Response) -> ChangePage:
     page = json_as(answer, dict)
     return ChangePage([read_change(one) for one in objects(page.get("Items"))], page.get("Next"))
+
+
+def read_feed(answer: httpx2.Response) -> FeedPage:
+    page = json_as(answer, dict)
+    items = [read_change(one) for one in objects(page.get("Items"))]
+    return FeedPage(items, str(page.get("Cursor") or ""), bool(page.get("More")))
 
 
 def read_companies(answer: httpx2.Response) -> CompanyPage:

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from regulars import flat, history, undo, wire
+from regulars import feed, flat, history, undo, wire
 from regulars.http.messages import instant
 from regulars.record import (
     Address,
@@ -147,6 +147,7 @@ def answer_examples() -> dict[str, Any]:
         "CustomerDetails": json.loads(whole),
         "FlatCustomer": json.loads(flat.write(customer, columns)),
         "CustomerChanges": json.loads(history.write_page([change], 345)),
+        "Feed": json.loads(feed.write(feed.Page([change], "1-345", False))),
         "Undone": json.loads(
             undo.write([undo.Undone(replace(customer, phone1=""), replace(customer, version=3), (345,))], dry_run=True)
         ),

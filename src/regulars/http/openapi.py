@@ -30,6 +30,7 @@ ANSWERS = {
     "customer": "CustomerDetails",
     "flat": "FlatCustomer",
     "history": "CustomerChanges",
+    "feed": "Feed",
     "undone": "Undone",
     "page": "CustomerPage",
     "id": "NewId",
@@ -80,6 +81,11 @@ DESCRIPTIONS = {
     " removed); `CustomColumns` is an object by name, merged column by column. `ID`, `Version`, `CreatedOn` and"
     " `ModifiedOn` are ignored, `Name` beside one of its parts as well. The rules are those of the vendor's calls.",
     "ListCustomerChanges": CHANGES + " Nothing is ever deleted from it: `Next` leads to the creation.",
+    "ReadFeed": "Ascending; a reader that goes on with `after=` the last `Cursor` misses no change and sees none twice."
+    " `More`: there are more already. Nothing is ever deleted from the feed, so no cursor is too old; one of another"
+    " tenant, or one that was not given yet, is a 400. With `Accept: application/cloudevents-batch+json` or"
+    " `format=cloudevents` the answer is a list of CloudEvents 1.0, of the types `regulars.customer.created` and"
+    " `regulars.customer.updated`; go on after the `id` of the last. " + CHANGES,
     "UndoChange": UNDO + " What is undone once stays undone: doing it again changes nothing. An undo can be undone.",
     "UndoChanges": "Expects `RequestID`; or `Since`, with `Employee` or `Door`; more of them narrow it down. Each"
     " customer is put back to before the first change that matches, all of them or none. At most 1,000 customers and"
@@ -97,6 +103,7 @@ COUNT: Schema = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
 LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": queries.MOST_CHANGES}
 CHANGE: Schema = {"type": "integer", "format": "int64", "minimum": 1}
 DRY_RUN: tuple[Schema, str] = ({"type": "boolean"}, "Only tell what would be done.")
+CURSOR: Schema = {"type": "string", "pattern": "^([0-9]{1,19}-[0-9]{1,19}|latest)$"}
 IDS: Schema = {
     "type": "array",
     "items": {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
@@ -150,13 +157,25 @@ PARAMETERS: dict[str, dict[str, tuple[Schema, str]]] = {
         "limit": (LIMIT, f"At most so many changes; {queries.FEW_CHANGES} by default."),
         "cursor": (CHANGE, "The `Next` of the page before: go on there."),
     },
+    "ReadFeed": {
+        "after": (CURSOR, "The `Cursor` to go on from. Without it from the beginning; `latest`: from the end."),
+        "limit": (LIMIT, f"At most so many changes; {queries.FEW_CHANGES} by default."),
+        "format": ({"type": "string", "enum": list(queries.FORMATS)}, "`changes` by default."),
+    },
     "UndoChange": {"dryRun": DRY_RUN},
     "UndoChanges": {"dryRun": DRY_RUN},
     "GetServerByTeam": {"team": (TEXT, "The tenant's name. Without it, or with an unknown one, `Success` is false.")},
 }
 PARAMETERS["GetServerByTeamOnApiHost"] = PARAMETERS["GetServerByTeam"]
 REQUIRED = {"carrier"}
-EXAMPLES = {"carrier": "UPS", "team": "tt", "keyword": "lee", "createdOnFrom": "11/23/2024", "pageSize": 50}
+EXAMPLES = {
+    "carrier": "UPS",
+    "team": "tt",
+    "keyword": "lee",
+    "createdOnFrom": "11/23/2024",
+    "pageSize": 50,
+    "after": "1-0",
+}
 REQUEST_HEADERS: dict[str, tuple[Schema, str]] = {
     "If-None-Match": (TEXT, "The versions that the client has: the answer is 304 when it is still one of these."),
     "If-Match": (TEXT, 'Only when the customer is at one of these versions, such as `"3"`; otherwise 412. `*`: any.'),
@@ -264,6 +283,8 @@ def success(route: Route) -> Schema:
         name = ANSWERS[route.answer]
         example = answer_examples().get(route.name, answer_examples().get(name))
         found["content"] = {"application/json": {"schema": ref(name), "example": example}}
+    if route.answer == "feed":
+        found["content"]["application/cloudevents-batch+json"] = {"schema": ref("Events")}
     return {**found, "headers": headers("X-Request-Id", *own, *limits)}
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from regulars.access import Permission
-from regulars.http import rest, v1
+from regulars.http import feed, rest, v1
 from regulars.http.handling import Handler
 from regulars.http.messages import is_own
 
@@ -17,6 +17,7 @@ Answer = Literal[
     "customer",
     "flat",
     "history",
+    "feed",
     "undone",
     "page",
     "id",
@@ -93,6 +94,8 @@ ROUTES: tuple[Route, ...] = (
           "Change some of a customer's members; null clears one.", "CustomerPatch", "flat"),
     Route("GET", "/api/v1/customers/{id}/changes", "ListCustomerChanges", v1.get_customer_changes, "view",
           "Who changed what of a customer, when, and from which value; newest first.", answer="history"),
+    Route("GET", "/api/v1/changes", "ReadFeed", feed.get_changes, "view",
+          "Every change of the tenant, in order and without gaps, from a cursor on.", answer="feed"),
     Route("POST", "/api/v1/changes/{id}/undo", "UndoChange", v1.post_undo, "edit",
           "Put back what one change altered.", answer="undone"),
     Route("POST", "/api/v1/changes:undo", "UndoChanges", v1.post_undo_all, "edit",

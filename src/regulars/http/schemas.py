@@ -389,6 +389,21 @@ def answers() -> dict[str, Schema]:
             Items={"type": "array", "items": ref("Change")},
             Next={"anyOf": [TEXT, NULL], "description": "The cursor of the next page; null: there is none."},
         ),
+        "Feed": closed(
+            Items={"type": "array", "items": ref("Change")},
+            Cursor={**TEXT, "description": "For `after`: goes on behind these changes."},
+            More={**YES, "description": "There are more already."},
+        ),
+        "Events": {
+            "type": "array",
+            "items": closed(
+                specversion={"const": "1.0"},
+                **dict.fromkeys(("id", "source", "type", "subject"), TEXT),
+                time=moment,
+                datacontenttype={"const": "application/json"},
+                data=ref("Change"),
+            ),
+        },
         "Undone": closed(
             DryRun=YES,
             Customers={

@@ -1,0 +1,82 @@
+"""The feed: every change of a tenant in the order of commits, without gaps, to be read on from a cursor."""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from regulars.errors import Refused
+from regulars.fields import INT64, shown
+from regulars.flat import shape
+from regulars.history import CHANGE
+from regulars.record import Change, Tenant
+from regulars.store import Store
+from regulars.wire import encode
+
+LATEST = "latest"
+CURSOR = re.compile(r"([0-9]{1,19})-([0-9]{1,19})")
+EVENT = shape(
+    "Event",
+    {
+        "specversion": "'1.0'",
+        "id": "f'{c.tenant_id}-{c.id}'",
+        "source": "custom",
+        "type": "created if c.kind == 'created' else updated",
+        "subject": "f'customers/{c.customer_id}'",
+        "time": "c.at",
+        "datacontenttype": "'application/json'",
+        "data": "change(c)",
+    },
+    change=CHANGE,
+    created="regulars.customer.created",
+    updated="regulars.customer.updated",
+)
+"""A change in the envelope of CloudEvents 1.0. What an undo did is an update, too."""
+
+
+class Page(NamedTuple):
+    """Some changes, ascending, where to go on, and whether there are more already."""
+
+    changes: list[Change]
+    cursor: str
+    more: bool
+
+
+def cursor(tenant_id: int, change_id: int) -> str:
+    return f"{tenant_id}-{change_id}"
+
+
+async def read(store: Store, tenant_id: int, after: str, limit: int) -> Page:
+    """The changes after a cursor: an earlier one of this feed, `latest` for the end, or none for the beginning. Raises
+    `Refused` for what is no cursor of this tenant, or lies ahead of its newest change."""
+    if after == LATEST:
+        _, newest = await store.feed(tenant_id, INT64, 1)
+        return Page([], cursor(tenant_id, newest), False)
+    match = CURSOR.fullmatch(after or cursor(tenant_id, 0))
+    number = min(int(match[2]), INT64) if match else 0
+    changes, newest = await store.feed(tenant_id, number, limit)
+    if match is None or int(match[1]) != tenant_id or number > newest:
+        raise Refused(
+            {
+                "after": [
+                    f"Expected a cursor that this feed gave, from {cursor(tenant_id, 0)} to {cursor(tenant_id, newest)}"
+                    f" now, or {LATEST}; got {shown(after)}."
+                ]
+            }
+        )
+    last = changes[-1].id if changes else number
+    return Page(changes, cursor(tenant_id, last), last < newest)
+
+
+def write(page: Page) -> bytes:
+    return encode({"Items": list(map(CHANGE, page.changes)), "Cursor": page.cursor, "More": page.more})
+
+
+def write_events(changes: Sequence[Change], source: str) -> bytes:
+    """The changes as a batch of CloudEvents."""
+    return encode([EVENT(one, source) for one in changes])
+
+
+async def source(store: Store, tenant_id: int) -> str:
+    """Where a tenant's events come from."""
+    tenant = (await store.book(tenant_id)).get(Tenant, tenant_id)
+    return f"urn:regulars:{tenant.name if tenant else tenant_id}"
