@@ -169,8 +169,12 @@ class Running:
     def __exit__(self, *_: object) -> None:
         for caller in self._callers:
             caller.client.close()
-        self._server.should_exit = True
+        self.stop()
         self._thread.join(10)
+
+    def stop(self) -> None:
+        """Have it stop gracefully."""
+        self._server.should_exit = True
 
     @property
     def url(self) -> str:

@@ -64,7 +64,7 @@ METHODS: dict[str, tuple[str, tuple[Any, ...], dict[str, Any]]] = {
     "ListCustomerChanges": ("list_customer_changes", (7,), {"limit": 5, "cursor": "12"}),
     "UndoChange": ("undo_change", (5,), {"dry_run": True}),
     "UndoChanges": ("undo_changes", (), {"employee": USER, "since": datetime(2026, 11, 23, tzinfo=UTC)}),
-    "ReadFeed": ("read_feed", (), {"after": "1-12", "limit": 5}),
+    "ReadFeed": ("read_feed", (), {"after": "1-12", "limit": 5, "wait": 3}),
     "PatchCustomer": ("patch_customer", (7, {"Phone1": None}), {}),
     "GetServerByTeam": ("server_by_team", ("tt",), {}),
 }

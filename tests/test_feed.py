@@ -1,13 +1,23 @@
-"""The feed: pages without gaps from a cursor on, and CloudEvents."""
+"""The feed: pages without gaps from a cursor on, waiting for more, and CloudEvents."""
 
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from decimal import Decimal
+from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import httpx2
 import pytest
-from conftest import ADMIN, Api
+from conftest import ADMIN, PASSWORD, TT, Api, Running, running
 from test_v1_changes import newest
 from test_v1_customers import refused
+
+from regulars import access, customers
+from regulars.app import backend
+from regulars.customers import Patch
+from regulars.store import Actor, Store
 
 PATH = "/api/v1/changes"
 
@@ -78,6 +88,100 @@ def test_a_cursor_of_another_tenant_is_refused(api: Api, other: Api) -> None:
 
 def test_everything_that_makes_no_sense_is_told(api: Api) -> None:
     assert set(refused(api.get(f"{PATH}?limit=1001&format=xml"))) == {"limit", "format"}
+
+
+# ---- waiting
+
+
+def until(holds: Callable[[], Any]) -> None:
+    """Wait for what happens in the server."""
+    end = monotonic() + 10
+    while not holds():
+        assert monotonic() < end, "it did not happen"
+        sleep(0.002)
+
+
+def waiting(server: Running) -> int:
+    """How many wait for a change."""
+    return sum(map(len, server.app.store._watch._waiting.values()))
+
+
+def in_vain(answer: Future[Any], cursor: str) -> bool:
+    return bool(answer.result(10) == {"Items": [], "Cursor": cursor, "More": False})
+
+
+def elsewhere(server: Running, customer: int, **values: Any) -> None:
+    """An update by another process: another store over the same database."""
+
+    async def work() -> None:
+        async with Store(backend(server.settings.store)) as store:
+            await store.run(Actor(TT, door="test"), customers.update, customer, Patch(values))
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+def test_who_waits_gets_a_change_as_soon_as_it_is_committed_wherever(
+    server: Running, api: Api, customer: int, where: str
+) -> None:
+    cursor = latest(api)
+    with ThreadPoolExecutor() as threads:
+        answers = [threads.submit(page, server.api(), f"after={cursor}&wait=30") for _ in range(3)]
+        until(lambda: waiting(server) == 3)
+        api.new() if where == "here" else elsewhere(server, customer, fax="1")
+        for answer in answers:
+            (item,) = answer.result(10)["Items"]
+            assert item["ID"] == number(cursor) + 1
+    assert waiting(server) == 0
+
+
+def test_the_changes_of_other_tenants_wake_nobody(server: Running, api: Api, other: Api) -> None:
+    cursor = latest(api)
+    with ThreadPoolExecutor() as threads:
+        answer = threads.submit(page, server.api(), f"after={cursor}&wait=1")
+        until(lambda: waiting(server) == 1)
+        other.new()
+        assert in_vain(answer, cursor)
+
+
+def test_what_is_there_already_is_not_waited_for(api: Api) -> None:
+    cursor = latest(api)
+    api.new()
+    assert len(page(api, f"after={cursor}&wait=30")["Items"]) == 1
+    assert page(api, f"after={latest(api)}&wait=0")["Items"] == []
+    assert "wait" in refused(api.get(f"{PATH}?wait=31"))
+
+
+def test_who_goes_away_is_not_waited_for(server: Running, api: Api) -> None:
+    with server.connect() as connection:
+        connection.sendall(
+            f"GET {PATH}?after={latest(api)}&wait=30 HTTP/1.1\r\nHost: {api.host}\r\n"
+            f"Authorization: Bearer {api.token}\r\n\r\n".encode()
+        )
+        until(lambda: waiting(server) == 1)
+    until(lambda: waiting(server) == 0)
+
+
+def test_a_token_that_is_revoked_gets_no_change_that_it_waited_for(server: Running, api: Api) -> None:
+    email, cursor = "revoked@example.com", latest(api)
+    hashed = server.wait(server.app.access.hash(PASSWORD))
+    server.run(TT, access.put_employee, email, {"password_hash": hashed})
+    leaver = server.api(email)
+    with ThreadPoolExecutor() as threads:
+        answer = threads.submit(leaver.get, f"{PATH}?after={cursor}&wait=30")
+        until(lambda: waiting(server) == 1)
+        server.run(TT, access.put_employee, email, {"enabled": False})
+        api.new()
+        assert answer.result(10).status_code == 401
+
+
+def test_a_server_that_stops_keeps_nobody_waiting(tmp_path: Path) -> None:
+    with running(tmp_path) as server, ThreadPoolExecutor() as threads:
+        cursor = latest(server.api())
+        answer = threads.submit(page, server.api(), f"after={cursor}&wait=30")
+        until(lambda: waiting(server) == 1)
+        server.stop()
+        assert in_vain(answer, cursor)
 
 
 # ---- CloudEvents

@@ -34,15 +34,25 @@ EVENT = shape(
 
 
 class Page(NamedTuple):
-    """Some changes, ascending, where to go on, and whether there are more already."""
+    """Some changes of a tenant, ascending; the number of the last that was seen, and of the newest there is."""
 
+    tenant_id: int
     changes: list[Change]
-    cursor: str
-    more: bool
+    last: int
+    newest: int
+
+    @property
+    def cursor(self) -> str:
+        """Where to go on."""
+        return cursor(self.tenant_id, self.last)
+
+    @property
+    def more(self) -> bool:
+        return self.last < self.newest
 
 
-def cursor(tenant_id: int, change_id: int) -> str:
-    return f"{tenant_id}-{change_id}"
+def cursor(tenant_id: int, number: int) -> str:
+    return f"{tenant_id}-{number}"
 
 
 async def read(store: Store, tenant_id: int, after: str, limit: int) -> Page:
@@ -50,21 +60,26 @@ async def read(store: Store, tenant_id: int, after: str, limit: int) -> Page:
     `Refused` for what is no cursor of this tenant, or lies ahead of its newest change."""
     if after == LATEST:
         _, newest = await store.feed(tenant_id, INT64, 1)
-        return Page([], cursor(tenant_id, newest), False)
+        return Page(tenant_id, [], newest, newest)
     match = CURSOR.fullmatch(after or cursor(tenant_id, 0))
     number = min(int(match[2]), INT64) if match else 0
-    changes, newest = await store.feed(tenant_id, number, limit)
-    if match is None or int(match[1]) != tenant_id or number > newest:
+    page = await read_on(store, tenant_id, number, limit)
+    if match is None or int(match[1]) != tenant_id or number > page.newest:
         raise Refused(
             {
                 "after": [
-                    f"Expected a cursor that this feed gave, from {cursor(tenant_id, 0)} to {cursor(tenant_id, newest)}"
-                    f" now, or {LATEST}; got {shown(after)}."
+                    f"Expected a cursor that this feed gave, from {cursor(tenant_id, 0)} to"
+                    f" {cursor(tenant_id, page.newest)} now, or {LATEST}; got {shown(after)}."
                 ]
             }
         )
-    last = changes[-1].id if changes else number
-    return Page(changes, cursor(tenant_id, last), last < newest)
+    return page
+
+
+async def read_on(store: Store, tenant_id: int, last: int, limit: int) -> Page:
+    """The changes after one."""
+    changes, newest = await store.feed(tenant_id, last, limit)
+    return Page(tenant_id, changes, changes[-1].id if changes else last, newest)
 
 
 def write(page: Page) -> bytes:

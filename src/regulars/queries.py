@@ -14,6 +14,7 @@ from regulars.search import Filter
 
 MOST_PAGE_SIZE, PAGE_SIZE = 50, 10
 MOST_CHANGES, FEW_CHANGES = 1000, 100
+LONGEST_WAIT = 30
 FORMATS = ("changes", "cloudevents")
 MOST_IDS, MOST_COMPANIES, MOST_WORDS = 1000, 100, 50
 
@@ -162,18 +163,27 @@ def read_history(pairs: Iterable[tuple[str, str]]) -> tuple[int, int]:
 
 @dataclass(slots=True)
 class Feeding:
-    """What a reader of the feed asks for; `events`: as CloudEvents."""
+    """What a reader of the feed asks for: from where, how many, for how many seconds it waits when there are none, and
+    whether as CloudEvents."""
 
     after: str = ""
     limit: int = FEW_CHANGES
+    wait: int = 0
     events: bool = False
 
 
 def read_feed(pairs: Iterable[tuple[str, str]]) -> Feeding:
     """From where, how many and in which shape changes are wanted."""
-    readers: dict[str, Callable[[str], Any]] = {"after": str, "limit": to_limit, "format": to_events}
+    readers: dict[str, Callable[[str], Any]] = {
+        "after": str,
+        "limit": to_limit,
+        "wait": lambda text: to_int(text, 0, LONGEST_WAIT),
+        "format": to_events,
+    }
     found = read_each(pairs, readers)
-    return Feeding(found.get("after", ""), found.get("limit", FEW_CHANGES), found.get("format", False))
+    if "format" in found:
+        found["events"] = found.pop("format")
+    return Feeding(**found)
 
 
 def to_limit(text: str) -> int:

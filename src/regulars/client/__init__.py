@@ -290,10 +290,11 @@ class Operations:
         return Call("GET", f"{OWN}/customers/{index(customer_id)}/changes", read_change_page, query=wanted)
 
     @operation
-    def read_feed(self, *, after: str = "", limit: int = queries.FEW_CHANGES) -> Call[FeedPage]:
+    def read_feed(self, *, after: str = "", limit: int = queries.FEW_CHANGES, wait: int = 0) -> Call[FeedPage]:
         """Changes of all customers after a cursor, in order and without gaps; `cursor` of the page is for the next one.
-        From the beginning unless `after` is given; `"latest"` is the end. Only of this service. Raises `Refused`."""
-        wanted = [("limit", str(index(limit)))] + ([("after", after)] if after else [])
+        From the beginning unless `after` is given; `"latest"` is the end. `wait` is for how many seconds the
+        service waits for a change when there is none. Only of this service. Raises `Refused`."""
+        wanted = [("limit", str(index(limit))), ("wait", str(index(wait)))] + ([("after", after)] if after else [])
         return Call("GET", f"{OWN}/changes", read_feed, query=wanted)
 
     @operation

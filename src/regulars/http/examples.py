@@ -147,7 +147,7 @@ def answer_examples() -> dict[str, Any]:
         "CustomerDetails": json.loads(whole),
         "FlatCustomer": json.loads(flat.write(customer, columns)),
         "CustomerChanges": json.loads(history.write_page([change], 345)),
-        "Feed": json.loads(feed.write(feed.Page([change], "1-345", False))),
+        "Feed": json.loads(feed.write(feed.Page(1, [change], 345, 345))),
         "Undone": json.loads(
             undo.write([undo.Undone(replace(customer, phone1=""), replace(customer, version=3), (345,))], dry_run=True)
         ),

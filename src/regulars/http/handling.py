@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from regulars import history, wire
-from regulars.access import Caller
+from regulars.access import Caller, Permission
 from regulars.app import App
 from regulars.customers import Patch
-from regulars.errors import Conflict, Refused
+from regulars.errors import Conflict, Refused, Unauthenticated
 from regulars.fields import INT32, Invalid, to_int
 from regulars.http.messages import Request, Response, etag, ignored_members
 from regulars.record import Column, Company, Customer, Group
@@ -24,6 +24,22 @@ MOST_WRITTEN = 10_000
 def caller(request: Request) -> Caller:
     assert request.caller is not None
     return request.caller
+
+
+def bearer(request: Request) -> str:
+    """The token that the client shows."""
+    kind, _, token = request.header(b"authorization").strip().partition(" ")
+    token = token.strip()
+    if not token or kind.lower() != "bearer":
+        raise Unauthenticated
+    return token
+
+
+async def still_may(app: App, request: Request, permission: Permission) -> None:
+    """Raise `Unauthenticated` or `Denied` when the caller's token expired, or was revoked, or the permission was taken
+    away, since the request began."""
+    await app.store.refresh()
+    (await app.access.caller(bearer(request), request.tenant_id)).require(permission)
 
 
 def actor(request: Request) -> Actor:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
@@ -75,6 +75,8 @@ class Request(msgspec.Struct):
     caller: Caller | None = None
     quirks: bool = False
     spelt: dict[str, str] = {}
+    hurry: Callable[[], object] | None = None
+    """What has an answer that waits for something leave at once: the client has gone, or the server stops."""
 
     def header(self, name: bytes) -> str:
         return self.headers.get(name, b"").decode("latin-1")

@@ -160,6 +160,10 @@ PARAMETERS: dict[str, dict[str, tuple[Schema, str]]] = {
     "ReadFeed": {
         "after": (CURSOR, "The `Cursor` to go on from. Without it from the beginning; `latest`: from the end."),
         "limit": (LIMIT, f"At most so many changes; {queries.FEW_CHANGES} by default."),
+        "wait": (
+            {"type": "integer", "minimum": 0, "maximum": queries.LONGEST_WAIT},
+            "Seconds to wait for a change when there is none yet; it is answered as soon as there is.",
+        ),
         "format": ({"type": "string", "enum": list(queries.FORMATS)}, "`changes` by default."),
     },
     "UndoChange": {"dryRun": DRY_RUN},

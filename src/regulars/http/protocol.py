@@ -129,6 +129,7 @@ class Protocol(asyncio.Protocol):
         self._held = b""
         self._whole: deque[Request] = deque()
         self._call: Call | None = None
+        self._answering: Request | None = None
         self._refusal = b""
 
         # How the connection stands.
@@ -161,6 +162,7 @@ class Protocol(asyncio.Protocol):
         self._stop()
         self._unwatch()
         self._whole.clear()
+        self._hurry()
         del self._parser  # it knows this object, and this object it
 
     def shutdown(self) -> None:
@@ -169,8 +171,14 @@ class Protocol(asyncio.Protocol):
         if self._call or self._whole:
             self._whole.clear()
             self._stop()
+            self._hurry()
         elif not self._inside:
             self.transport.close()
+
+    def _hurry(self) -> None:
+        """Have the answer that is being made wait for nothing more."""
+        if self._answering is not None and self._answering.hurry is not None:
+            self._answering.hurry()
 
     def _stop(self) -> None:
         """Take no more requests."""
@@ -202,8 +210,10 @@ class Protocol(asyncio.Protocol):
             self._proceed()
 
     def eof_received(self) -> bool:
-        """The client will send no more: a request that is not whole gets its 400, others their answer."""
+        """The client will send no more, or has gone, which looks the same: a request that is not whole gets its 400,
+        others their answer, which waits for nothing more."""
         self._ended = True
+        self._hurry()
         self._proceed()
         return True
 
@@ -379,6 +389,7 @@ class Protocol(asyncio.Protocol):
         except StopIteration as end:
             answer = end.value
         else:
+            self._answering = request
             self._call = Call(work, future, self._finish)
             self.state.tasks.add(self._call)  # type: ignore[arg-type]
             return
@@ -386,7 +397,7 @@ class Protocol(asyncio.Protocol):
 
     def _finish(self, answer: Answer | None) -> None:
         self.state.tasks.discard(self._call)
-        self._call = None
+        self._call = self._answering = None
         if answer is None:
             self.transport.close()
         elif not self.transport.is_closing():

@@ -15,7 +15,8 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from regulars.access import Caller
 from regulars.app import App
-from regulars.errors import RegularsError, TooMany, Unauthenticated
+from regulars.errors import RegularsError, TooMany
+from regulars.http.handling import bearer
 from regulars.http.limits import RateLimit
 from regulars.http.messages import HttpError, Request, Response, error_response
 from regulars.http.protocol import Answer, Protocol
@@ -131,7 +132,7 @@ class Server:
         if label:
             request.tenant_id = (await app.store.tenants()).get(label)
         if route.permission is not None:
-            request.caller = await app.access.caller(self.bearer(request), request.tenant_id)
+            request.caller = await app.access.caller(bearer(request), request.tenant_id)
         tenant_id = request.caller.tenant_id if request.caller else request.tenant_id
         if tenant_id is not None:
             tenant = (await app.store.book(tenant_id)).get(Tenant, tenant_id)
@@ -187,13 +188,6 @@ class Server:
                 self._hosts.clear()
             self._hosts[host] = label
         return label
-
-    def bearer(self, request: Request) -> str:
-        kind, _, token = request.header(b"authorization").strip().partition(" ")
-        token = token.strip()
-        if not token or kind.lower() != "bearer":
-            raise Unauthenticated
-        return token
 
     def check_media_type(self, request: Request, route: Route) -> None:
         if request.headers.get(b"content-type") == b"application/json" and b"content-encoding" not in request.headers:

@@ -19,6 +19,7 @@ from regulars.errors import NotFound, Refused, RegularsError, Unauthenticated, U
 from regulars.fields import Record, differing, fields_of
 from regulars.record import EPOCH, REFERENCE, Address, Change, Customer, Employee
 from regulars.search import Filter
+from regulars.store.watch import Newest, Watch
 
 log = logging.getLogger("regulars.store")
 
@@ -117,7 +118,7 @@ class Foreign(NamedTuple):
     from it: `commit` puts it right."""
 
 
-class Backend(Protocol):
+class Backend(Newest, Protocol):
     """What a database must do for the store. Every error of the database arrives here as `Unavailable`, as `Clash`
     when a row's own constraint refused it, or as `Again` when the batch need only be run once more."""
 
@@ -258,6 +259,7 @@ class Tx:
     def forget(self) -> None:
         """Take back all that the command has written."""
         self._writes, self._counters, self._changes, self._names = {}, {}, [], {}
+        self._made = []
 
     def next_id(self, name: str) -> int:
         """The next number of a counter of this tenant; counters start at 1."""
@@ -522,6 +524,7 @@ class Store:
         self.backend = backend
         self.clock = clock
         self.batches = self.commands = 0
+        self._watch = Watch(backend)
         self._waiting: list[Item] = []
         self._arrived = asyncio.Event()
         self._books: dict[int, Book] = {}
@@ -544,6 +547,7 @@ class Store:
         self._arrived.set()
         if self._task:
             await self._task
+        await self._watch.close()
         await self.backend.close()
 
     async def __aenter__(self) -> "Store":
@@ -639,6 +643,8 @@ class Store:
                 await self.backend.rollback()
                 return set()
             lost = {(Customer, *key) for key in await self.backend.commit(plan)}
+            if self._watch.waited_for:
+                self._watch.tell(*(one for one in plan.made if (Customer, one.tenant_id, one.id) not in lost))
         except BaseException:
             self._forget()
             await self.backend.rollback()
@@ -760,6 +766,11 @@ class Store:
         """The tenant's changes whose ids are more than `after`, ascending, and the id of the newest there is. Ids have
         no gaps and follow the order of commits, so whoever goes on after the last one it got misses none."""
         return await self.backend.read_feed(tenant_id, after, limit)
+
+    def newer(self, tenant_id: int, after: int, seconds: float) -> "asyncio.Future[bool]":
+        """True as soon as the tenant has a change after this one, whichever process made it; False when the time is up.
+        To wait no longer, set it to False or cancel it."""
+        return self._watch.newer(tenant_id, after, seconds)
 
     async def secret(self, name: str, value: str) -> str:
         """The secret of this name, the same for every process; stores `value` when there is none yet."""

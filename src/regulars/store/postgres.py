@@ -56,6 +56,7 @@ SNAPSHOT = "REPEATABLE READ READ ONLY"
 
 READ_REVISION = "SELECT value FROM counters WHERE tenant_id = 0 AND name = 'revision'"
 READ_COUNTERS = "SELECT name, value FROM counters WHERE tenant_id = $1"
+READ_NEWEST = f"SELECT tenant_id, value FROM counters WHERE tenant_id = ANY ($1::bigint[]) AND name = '{NEXT_CHANGE}'"
 READ_HOLDERS = (
     "SELECT t.tenant_id, t.term, t.customer_id FROM unnest($1::bigint[], $2::text[]) AS k (tenant_id, term)"
     " JOIN customer_terms AS t ON t.tenant_id = k.tenant_id AND t.term = k.term"
@@ -402,6 +403,14 @@ class Postgres:
             rows = await connection.fetch(numbered(statements.FEED), tenant_id, after, limit)
             newest = await connection.fetchval(numbered(statements.NEWEST), tenant_id)
         return [statements.reader(Change)(row) for row in rows], newest
+
+    def mark(self) -> bytes:
+        return b""
+
+    @database
+    async def newest_changes(self, tenants: Collection[int]) -> dict[int, int]:
+        async with self._reading(tenants, LOOK_UP) as connection:
+            return dict(map(tuple, await connection.fetch(READ_NEWEST, list(tenants))))
 
     @database
     async def find_changes(

@@ -521,6 +521,13 @@ class Sqlite:
             newest = fetch(connection, statements.NEWEST, (tenant_id,))[0][0]
         return changes, newest
 
+    def mark(self) -> bytes:
+        return self.wal.head()
+
+    @database
+    async def newest_changes(self, tenants: Collection[int]) -> dict[int, int]:
+        return {one: self._reading.execute(statements.NEWEST, (one,)).get for one in tenants}
+
     @database
     async def find_changes(
         self, tenant_id: int, after: int, since: datetime, conditions: Mapping[str, Any], limit: int
