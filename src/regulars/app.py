@@ -77,6 +77,8 @@ class App:
         self.access = Access(self.store, timedelta(minutes=settings.token_minutes))
         self.written: dict[tuple[int, int], tuple[Customer, Book, bytes]] = {}
         """By tenant and id: customers that were read lately, and how they were answered."""
+        self.streams = 0
+        """How many read the feed as a stream."""
 
     async def open(self) -> "App":
         await self.store.open()

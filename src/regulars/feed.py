@@ -46,6 +46,9 @@ class Page(NamedTuple):
         """Where to go on."""
         return cursor(self.tenant_id, self.last)
 
+    def without_changes(self) -> "Page":
+        return self._replace(changes=[])
+
     @property
     def more(self) -> bool:
         return self.last < self.newest
@@ -89,6 +92,11 @@ def write(page: Page) -> bytes:
 def write_events(changes: Sequence[Change], source: str) -> bytes:
     """The changes as a batch of CloudEvents."""
     return encode([EVENT(one, source) for one in changes])
+
+
+def write_change(change: Change, source: str = "") -> bytes:
+    """One change; as a CloudEvent of this source, if one is given."""
+    return encode(EVENT(change, source) if source else CHANGE(change))
 
 
 async def source(store: Store, tenant_id: int) -> str:

@@ -24,6 +24,7 @@ from regulars.errors import (
     Unavailable,
     Unconditional,
 )
+from regulars.http.outflow import Pieces
 from regulars.wire import QUIRKS, Reading, encode
 
 JSON = b"application/json; charset=utf-8"
@@ -55,6 +56,16 @@ class Response(msgspec.Struct):
         if len(head.splitlines()) != 2 + bool(length) + bool(self.body) + len(self.headers):
             raise ValueError(f"a header has a line break: {self.headers}")
         return head
+
+
+class Streamed(Response):
+    """A response whose body comes in pieces; its headers are the server's own."""
+
+    pieces: Pieces | None = None
+
+    def head(self, request_id: str) -> bytes:
+        headers = [(b"x-request-id", request_id.encode()), (b"content-type", self.kind), *self.headers]
+        return STATUS_LINES[self.status].encode() + b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
 class Request(msgspec.Struct):

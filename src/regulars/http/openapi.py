@@ -85,7 +85,10 @@ DESCRIPTIONS = {
     " `More`: there are more already. Nothing is ever deleted from the feed, so no cursor is too old; one of another"
     " tenant, or one that was not given yet, is a 400. With `Accept: application/cloudevents-batch+json` or"
     " `format=cloudevents` the answer is a list of CloudEvents 1.0, of the types `regulars.customer.created` and"
-    " `regulars.customer.updated`; go on after the `id` of the last. " + CHANGES,
+    " `regulars.customer.updated`; go on after the `id` of the last. With `Accept: text/event-stream` the answer goes"
+    " on: Server-Sent Events, each with its cursor as `id`, `change` as event and the change as data, or a CloudEvent"
+    " with `format=cloudevents`. `Last-Event-ID` goes before `after`. A comment comes after 15 silent seconds; when the"
+    " token ends, an event `end` says so; a client that reads nothing for 20 seconds is cut off. " + CHANGES,
     "UndoChange": UNDO + " What is undone once stays undone: doing it again changes nothing. An undo can be undone.",
     "UndoChanges": "Expects `RequestID`; or `Since`, with `Employee` or `Door`; more of them narrow it down. Each"
     " customer is put back to before the first change that matches, all of them or none. At most 1,000 customers and"
@@ -182,6 +185,7 @@ EXAMPLES = {
 }
 REQUEST_HEADERS: dict[str, tuple[Schema, str]] = {
     "If-None-Match": (TEXT, "The versions that the client has: the answer is 304 when it is still one of these."),
+    "Last-Event-ID": (CURSOR, "Of a stream: the `id` of the last event, instead of `after`."),
     "If-Match": (TEXT, 'Only when the customer is at one of these versions, such as `"3"`; otherwise 412. `*`: any.'),
     "Prefer": (
         TEXT,
@@ -209,6 +213,8 @@ def parameters(route: Route) -> list[Schema]:
 
 def request_headers(route: Route) -> list[str]:
     if route.method == "GET":
+        if route.answer == "feed":
+            return ["Last-Event-ID"]
         return ["If-None-Match"] if route.answer in ("customer", "flat") else []
     named = ["Prefer"] if route.body not in ("", "Login") else []
     return ["If-Match", *named] if route.method in ("PUT", "PATCH") else named
@@ -289,6 +295,7 @@ def success(route: Route) -> Schema:
         found["content"] = {"application/json": {"schema": ref(name), "example": example}}
     if route.answer == "feed":
         found["content"]["application/cloudevents-batch+json"] = {"schema": ref("Events")}
+        found["content"]["text/event-stream"] = {"schema": TEXT}
     return {**found, "headers": headers("X-Request-Id", *own, *limits)}
 
 

@@ -15,6 +15,7 @@ from uvicorn.protocols.utils import get_remote_addr
 from uvicorn.server import ServerState
 
 from regulars.http.messages import Request
+from regulars.http.outflow import Outflow, Pieces
 
 log = logging.getLogger("regulars.http")
 
@@ -26,8 +27,8 @@ NEVER = 1 << 62
 LISTS = (b"accept", b"if-match", b"prefer", b"x-forwarded-for")
 """Headers that may come in several lines, which are one list (RFC 9110 §5.3)."""
 
-Answer = tuple[bytes, bytes]
-"""The head, without its end, and the body."""
+Answer = tuple[bytes, bytes | Pieces]
+"""The head, without its end, and the body. One in pieces is framed here and is the connection's last answer."""
 
 
 def joined(headers: list[tuple[bytes, bytes]], name: bytes) -> bytes:
@@ -128,7 +129,7 @@ class Protocol(asyncio.Protocol):
         # What waits for its turn: bytes that are not parsed yet, whole requests, and the one that is being answered.
         self._held = b""
         self._whole: deque[Request] = deque()
-        self._call: Call | None = None
+        self._call: Call | Outflow | None = None
         self._answering: Request | None = None
         self._refusal = b""
 
@@ -177,6 +178,8 @@ class Protocol(asyncio.Protocol):
 
     def _hurry(self) -> None:
         """Have the answer that is being made wait for nothing more."""
+        if isinstance(self._call, Outflow):
+            self._call.end()
         if self._answering is not None and self._answering.hurry is not None:
             self._answering.hurry()
 
@@ -188,9 +191,13 @@ class Protocol(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._choked = True
+        if isinstance(self._call, Outflow):
+            self._call.choke(True)
 
     def resume_writing(self) -> None:
         self._choked = False
+        if isinstance(self._call, Outflow):
+            self._call.choke(False)
         self._since = self.loop.time()
         self._proceed()
 
@@ -394,18 +401,25 @@ class Protocol(asyncio.Protocol):
             self.state.tasks.add(self._call)  # type: ignore[arg-type]
             return
         self._answer(answer)
+        if self._call is not None:
+            self._answering = request
 
     def _finish(self, answer: Answer | None) -> None:
         self.state.tasks.discard(self._call)
-        self._call = self._answering = None
+        self._call = None
         if answer is None:
             self.transport.close()
         elif not self.transport.is_closing():
             self._answer(answer)
             self._proceed()
+        if self._call is None:
+            self._answering = None
 
     def _answer(self, answer: Answer) -> None:
         head, body = answer
+        if not isinstance(body, bytes):
+            self._flow(head, body)
+            return
         defaults = self.state.default_headers
         if defaults is not self._constant[0]:  # uvicorn makes a new list for each date
             self._constant = defaults, b"".join([b"%s: %s\r\n" % header for header in defaults])
@@ -416,6 +430,20 @@ class Protocol(asyncio.Protocol):
         self._since = self.loop.time()
         if last:
             self.transport.close()
+
+    def _flow(self, head: bytes, pieces: Pieces) -> None:
+        """Answer in pieces, and then close. What the client sends meanwhile is dropped; that it leaves is noticed."""
+        self._final = True
+        self._whole.clear()
+        self._stop()
+        self._listen(True)
+        chunked = self._parser.get_http_version() != "1.0"
+        framing = b"transfer-encoding: chunked\r\n" if chunked else b""
+        self.transport.write(b"%b%bconnection: close\r\n\r\n" % (head, framing))
+        self.state.total_requests += 1
+        self._call = Outflow(self.transport, pieces, chunked, lambda: self._finish(None))
+        self._call.choke(self._choked)
+        self.state.tasks.add(self._call)  # type: ignore[arg-type]
 
     def _refuse(self, status: int, phrase: str, message: str) -> None:
         """Answer for the application, once all that came before is answered, and end the connection."""

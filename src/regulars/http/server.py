@@ -18,7 +18,7 @@ from regulars.app import App
 from regulars.errors import RegularsError, TooMany
 from regulars.http.handling import bearer
 from regulars.http.limits import RateLimit
-from regulars.http.messages import HttpError, Request, Response, error_response
+from regulars.http.messages import HttpError, Request, Response, Streamed, error_response
 from regulars.http.protocol import Answer, Protocol
 from regulars.http.routes import ROUTES, Route, Router
 from regulars.logs import configure
@@ -106,7 +106,11 @@ class Server:
             head = response.head(request.request_id)
         if self.access_log:
             self.note(request, response.status, time.perf_counter() - started)
-        return head, b"" if request.method == "HEAD" else response.body
+        if request.method == "HEAD":
+            return head, b""
+        if isinstance(response, Streamed) and response.pieces is not None:
+            return head, response.pieces
+        return head, response.body
 
     def note(self, request: Request, status: int, seconds: float) -> None:
         access_log.info(
