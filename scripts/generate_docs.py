@@ -190,6 +190,11 @@ HEADERS = (
         "request, updates",
         'Update only when the customer is at one of these versions, such as `"3"`; otherwise 412. `*`: any.',
     ),
+    (
+        "`Idempotency-Key`",
+        "request, writes",
+        "Makes a write safe to send again; see [below](#sending-a-write-again).",
+    ),
     ("`Prefer: return=representation`", "request, updates", "Answer with the whole customer instead of an empty body."),
     ("`Prefer: handling=strict`", "request, POST and PUT", "Unknown members are a 400."),
     (
@@ -201,11 +206,38 @@ HEADERS = (
     ("`ETag`", "answer", "The customer's version after the call."),
     ("`Ignored-Members`", "answer", "Members that nothing was done with, percent-encoded; at most 20."),
     ("`Preference-Applied`", "answer", "Which preference was followed."),
+    ("`Idempotent-Replayed: true`", "answer to a write", "The request was answered before, and this is that answer."),
     ("`Location`", "answer to create", "Where the new customer is."),
     ("`RateLimit`, `RateLimit-Policy`", "answer", "What is left of the hour, when the setting `rate_limit` is on."),
-    ("`Retry-After`", "answer 429, 503", "Seconds to wait."),
+    ("`Retry-After`", "answer 409, 429, 503", "Seconds to wait."),
     ("`WWW-Authenticate`", "answer 401", "As RFC 6750 has it."),
 )
+
+AGAIN_TEXT = """
+## Sending a write again
+
+A client that got no answer does not know whether its write took effect. With an `Idempotency-Key` it can just send it
+again: a text of 1 to 255 printable ASCII characters, such as a UUID, a new one for each request.
+
+```sh
+curl -X POST http://127.0.0.1:8080/rest/api/Customers -H "Authorization: Bearer $TOKEN" \\
+  -H 'Content-Type: application/json' -H 'Idempotency-Key: 5b0f6d0c-7a1f-4f8e-9a53-0a4f5a8f1f0e' -d \\
+  '{"CompanyID": 1, "FirstName": "Ann", "LastName": "Lee", "Email": "ann@example.com", "CustomerType": "Retail"}'
+```
+
+- The same request with the same key is done once. Each time it is answered as the first time: status, headers, body,
+  byte for byte, with `Idempotent-Replayed: true`. That holds on every node and after a crash, since the answer is
+  committed together with what the request did.
+- It is the same request when method, path, query, `If-Match`, `Prefer` and the body's bytes are the same. Another one
+  with that key is a 422, and nothing is done.
+- While the first one is still being answered by the same process, the others get a 409 with `Retry-After`; by another
+  node they are answered once that is done.
+- Keys are an employee's own: another employee, or another tenant, may use the same one.
+- What was refused by a rule stays refused: a 400, 404, 412 or 428 is kept like a 200. What never came that far (no
+  JSON, a wrong media type, 401, 403, 429) and what promises nothing (500, 503) leaves the key free.
+- Answers are kept for `idempotency_hours` ([settings](settings.md)), 24 by default, and then deleted within minutes.
+- The token takes no notice of it.
+"""
 
 HTTP_ERRORS = (
     ("404", "Unknown route.", '`{"Message": "No HTTP resource was found that matches the request URI \'…\'."}`'),
@@ -486,6 +518,7 @@ def api_page() -> str:
         *(route_part(route) for route in ROUTES),
         "## Headers",
         table(["header", "where", "meaning"], HEADERS),
+        AGAIN_TEXT,
         "## Errors",
         "`code` is stable: the last part of a problem's `type`. Errors that only HTTP knows have the code `http`, an"
         " unexpected one `error`.",

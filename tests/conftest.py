@@ -393,6 +393,7 @@ ON_BOTH = {
     "test_filters",
     "test_undo",
     "test_v1_changes",
+    "test_idempotency",
 }
 
 

@@ -32,6 +32,7 @@ from regulars.errors import (
     NotFound,
     Refused,
     RegularsError,
+    Reused,
     TooMany,
     Unauthenticated,
     Unavailable,
@@ -139,7 +140,7 @@ def failing_server() -> Iterator[Failing]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_PUT = do_POST = do
+        do_GET = do_PUT = do_POST = do_PATCH = do
 
         def log_message(self, *_: object) -> None: ...
 
@@ -603,6 +604,34 @@ def test_only_what_is_repeatable_is_sent_again_after_it_may_have_been_done(
             CALLS[name](client)
         assert (len(failing.seen), client.sleeps) == (1, [])
         assert trouble != "hang up" or "Whether it took effect is not known." in str(caught.value)
+
+
+@pytest.mark.parametrize("route", [route.name for route in ROUTES if route.writes])
+def test_every_write_with_a_key_is_sent_again(connect: Connect, failing: Failing, route: str) -> None:
+    method, args, kwargs = METHODS[route]
+    busy = (409, {"Retry-After": "3"}, {"Message": "still being answered"})
+    failing.answers = ["hang up", busy, (503, {}, b""), (200, {}, b"1" if route == "CreateCustomer" else {})]
+    client = connect(failing.url)
+    getattr(client, method)(*args, **kwargs, idempotency_key="k 1")
+    assert [headers["Idempotency-Key"] for _, _, headers, _ in failing.seen] == ["k 1"] * 4
+    assert len({(path, json.dumps(body)) for _, path, _, body in failing.seen}) == 1
+    assert client.sleeps[1] == 3
+
+
+def test_a_key_that_was_used_before(book: Any, ada: int) -> None:
+    key = f"key of {ada}"
+    first = book.update_customer(ada, phone1="1", idempotency_key=key)
+    assert book.update_customer(ada, phone1="1", idempotency_key=key) == first
+    with pytest.raises(Reused):
+        book.update_customer(ada, phone1="2", idempotency_key=key)
+    assert book.get_customer(ada).customer.version == first.version
+
+
+@pytest.mark.parametrize("key", ["", " ", "x" * 256, "ü", "a\nb"])
+def test_what_is_no_key_is_not_sent(connect: Connect, failing: Failing, key: str) -> None:
+    with pytest.raises(ValueError, match="idempotency_key: expected 1 to 255"):
+        connect(failing.url).update_customer(1, phone1="1", idempotency_key=key)
+    assert not failing.seen
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -21,7 +21,7 @@ SEED = (
     "AccountManager1Commission AccountManager2Id AccountManager2Commission AccountManager3Id AccountManager3Commission "
     "Salesman Comments Rating Phone1 Phone2 Phone3 Mobile Fax"
 )
-RECORDS: list[type[msgspec.Struct]] = [Customer, Address, *record.REFERENCE, record.Change]
+RECORDS: list[type[msgspec.Struct]] = [Customer, Address, *record.REFERENCE, record.Change, record.Answer]
 EVERY = [(kind.__name__, spec) for kind in RECORDS for spec in fields_of(kind).values()]
 ids = [f"{kind}.{spec.name}" for kind, spec in EVERY]
 
@@ -55,7 +55,7 @@ def test_a_default_is_a_value_that_the_field_takes(kind: str, spec: Field) -> No
         assert spec.convert(given) == default
 
 
-@pytest.mark.parametrize("kind", [Customer, *record.REFERENCE, record.Change])
+@pytest.mark.parametrize("kind", [Customer, *record.REFERENCE, record.Change, record.Answer])
 def test_a_record_begins_with_its_key(kind: type[Record]) -> None:
     assert list(fields_of(kind))[:2] == ["tenant_id", "id"] and kind.table
 

@@ -20,14 +20,14 @@ from regulars import access, cli, customers, sandbox, search
 from regulars.app import backend, migrate
 from regulars.errors import Unavailable
 from regulars.fields import fields_of
-from regulars.record import REFERENCE, Change, Customer
+from regulars.record import REFERENCE, Answer, Change, Customer
 from regulars.settings import shown
 from regulars.store import Again, Store, Tx, link
 from regulars.store.migrations import Schema, migrations
 from regulars.store.postgres import LOOK_UP, Postgres, column_type, numbered
 from regulars.store.statements import columns, matches
 
-KINDS = (*REFERENCE, Customer, Change)
+KINDS = (*REFERENCE, Customer, Change, Answer)
 TABLES = {kind.table for kind in KINDS} | {"customer_terms", "counters"}
 """Every table that has rows of tenants."""
 

@@ -10,9 +10,12 @@ if TYPE_CHECKING:
         NotFound,
         Refused,
         RegularsError,
+        Reused,
+        Running,
         TooMany,
         Unauthenticated,
         Unavailable,
+        Unconditional,
     )
 
 __all__ = [
@@ -23,9 +26,12 @@ __all__ = [
     "NotFound",
     "Refused",
     "RegularsError",
+    "Reused",
+    "Running",
     "TooMany",
     "Unauthenticated",
     "Unavailable",
+    "Unconditional",
 ]
 
 

@@ -1,17 +1,25 @@
 """The composition root: from settings to an open store, access and server."""
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from regulars import idempotency
 from regulars.access import Access
+from regulars.errors import Unavailable
 from regulars.record import Customer
 from regulars.settings import BadSetting, Settings, shown
 from regulars.store import Backend, Book, Store
 from regulars.store.whole import Whole
 
 Clock = Callable[[], datetime]
+
+
+TIDY_SECONDS = 600
+"""How often what has expired is deleted."""
 
 
 def utc_now() -> datetime:
@@ -79,15 +87,34 @@ class App:
         """By tenant and id: customers that were read lately, and how they were answered."""
         self.streams = 0
         """How many read the feed as a stream."""
+        self.running: set[tuple[int, int]] = set()
+        """Tenant and number of the idempotency keys whose first request is being answered here."""
+        self._tidying: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
 
     async def open(self) -> "App":
         await self.store.open()
         await self.access.open()
+        self._tidying = asyncio.create_task(self._tidy())
         return self
 
     async def close(self) -> None:
+        self._closing.set()
+        if self._tidying is not None:
+            await asyncio.wait([self._tidying])
         self.access.close()
         await self.store.close()
+
+    async def _tidy(self) -> None:
+        """Delete what has expired, now and then."""
+        age = timedelta(hours=self.settings.idempotency_hours)
+        while not self._closing.is_set():
+            more = False
+            with suppress(Unavailable):  # it is in the log, and there is a next time
+                more = await idempotency.expire(self.store, age)
+            if not more:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._closing.wait(), TIDY_SECONDS)
 
     async def __aenter__(self) -> "App":
         return await self.open()

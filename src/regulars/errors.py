@@ -15,6 +15,8 @@ class RegularsError(Exception):
     ├── Conflict          a precondition failed: somebody else was first
     ├── Overtaken         what is to be undone was altered again since
     ├── Unconditional     a precondition is demanded, and there was none
+    ├── Reused            the Idempotency-Key was used for another request
+    ├── Running           the first request with this Idempotency-Key is still being answered
     ├── TooMany           slow down
     └── Unavailable       the store cannot take this now; nothing is promised
     """
@@ -81,6 +83,20 @@ class Overtaken(RegularsError):
 
 class Unconditional(RegularsError):
     code = "unconditional"
+
+
+class Reused(RegularsError):
+    code = "idempotency_key_reused"
+
+
+class Running(RegularsError):
+    """`retry_after` is in seconds."""
+
+    code = "idempotency_key_running"
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class TooMany(RegularsError):

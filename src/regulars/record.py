@@ -513,6 +513,20 @@ class Change(Record, frozen=True):
     fields: Annotated[str, Field("JSON: member → [old, new].", "Fields")]
 
 
+class Answer(Record, frozen=True):
+    """What a request with an Idempotency-Key was answered, so that it is answered so again."""
+
+    table: ClassVar[str] = "answers"
+
+    tenant_id: Annotated[int, Field("The tenant.")]
+    id: Annotated[int, Field("63 bits of the SHA-256 of the employee and the key.")]
+    digest: Annotated[str, Field("The SHA-256 of the employee, the key and the request, in hex.")]
+    at: Annotated[datetime, Field("When, UTC.")]
+    status: Annotated[int, Field("The HTTP status.")]
+    headers: Annotated[tuple[str, ...], Field("The headers that belong to the answer, as lines.")]
+    body: Annotated[str, Field("The body.")]
+
+
 REFERENCE: tuple[type[Record], ...] = (Tenant, Company, Employee, Group, Column, PaymentTerm, Carrier, Service)
 """Small tables that every command may look at; kept in memory whole, per tenant."""
 

@@ -42,6 +42,9 @@ class Settings:
     )
     body_limit: int = setting(1 << 20, "The largest request body, in bytes.")
     body_seconds: float = setting(10.0, "How long a client may take to send a request, in seconds.")
+    idempotency_hours: int = setting(
+        24, "How long the answer to a request with an Idempotency-Key is kept at least, in hours."
+    )
     trusted_proxies: str = setting(
         "", "Addresses of proxies whose X-Forwarded-For is believed, separated by commas; * for any; empty: none."
     )

@@ -270,18 +270,17 @@ def read_wanted(data: object, strict: bool) -> wire.Reading:
     return reading
 
 
-def told(one: Undone, *, dry_run: bool) -> dict[str, Any]:
-    """What became of a customer, or would; a dry run makes no change."""
+def told(one: Undone) -> dict[str, Any]:
+    """What became of a customer, or would. The change that this made is the customer's of that version."""
     fields = describe(one.before, one.after, differing(one.before, one.after))
     return {
         "CustomerID": one.after.id,
         "Version": one.after.version,
-        "ChangeID": None if dry_run else one.after.change_id,
         "Undoes": one.changes,
         "Fields": msgspec.Raw(fields.encode()),
     }
 
 
 def write(done: Iterable[Undone], *, dry_run: bool) -> bytes:
-    body: Mapping[str, Any] = {"DryRun": dry_run, "Customers": [told(one, dry_run=dry_run) for one in done]}
+    body: Mapping[str, Any] = {"DryRun": dry_run, "Customers": [told(one) for one in done]}
     return wire.encode(body)

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from datetime import date
-from functools import cache, wraps
+from functools import cache, partial, wraps
 from operator import index
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, get_args, overload
@@ -52,10 +52,10 @@ from regulars.client.bodies import (
     Value,
     address_body,
     api_url,
+    conditions,
     members,
     merge_patch,
     paging,
-    precondition,
     query,
     writing,
 )
@@ -120,7 +120,12 @@ def operation(build: Callable[Concatenate[Any, P], Call[T]]) -> Operation[P, T]:
 
 
 class Operations:
-    """Every call. All raise, besides what they name, `Unauthenticated`, `Denied`, `TooMany` and `Unavailable`."""
+    """Every call. All raise, besides what they name, `Unauthenticated`, `Denied`, `TooMany` and `Unavailable`.
+
+    A write with an `idempotency_key`, a text of one's own such as `str(uuid.uuid4())`, is tried again like a read: this
+    service does it once, and answers each time as the first time. It may also be called again later, with the same
+    arguments; with others it raises `Reused`. The vendor's service takes no notice of keys: there, give none.
+    """
 
     def __init__(
         self, base_url: str, username: str, password: str, retries: int, longest_wait: float, clock: Callable[[], float]
@@ -154,10 +159,16 @@ class Operations:
         return httpx2.Request(call.method, url, params=list(call.query) or None, headers=headers, content=call.body)
 
     def _update(
-        self, path: str, body: dict[str, Any], if_match: int | str | None, strict: bool, repeatable: bool = True
+        self,
+        path: str,
+        body: dict[str, Any],
+        if_match: int | str | None,
+        strict: bool,
+        key: str | None,
+        repeatable: bool = True,
     ) -> Call[Updated]:
-        headers = precondition(if_match) | ({"Prefer": "handling=strict"} if strict else {})
-        repeatable = repeatable and if_match is None
+        headers = conditions(if_match, strict, key)
+        repeatable = key is not None or (repeatable and if_match is None)
         return Call("PUT", path, read_updated, body=wire.encode(body), headers=headers, repeatable=repeatable)
 
     @operation
@@ -169,6 +180,7 @@ class Operations:
         *,
         if_match: int | str | None = None,
         strict: bool = False,
+        idempotency_key: str | None = None,
         **fields: Value,
     ) -> Call[Updated]:
         """Set the named members of a customer; the others, and those that are None, stay (contract §4.2).
@@ -178,7 +190,7 @@ class Operations:
         service refuse what it would ignore. Raises `TypeError` for an unknown name, `Refused`, `NotFound`, `Conflict`.
         """
         body = members("customer", "update_customer", values, fields)
-        return self._update(f"Customers/{index(customer_id)}", body, if_match, strict)
+        return self._update(f"Customers/{index(customer_id)}", body, if_match, strict, idempotency_key)
 
     @operation
     def update_addresses(
@@ -189,23 +201,33 @@ class Operations:
         *,
         if_match: int | str | None = None,
         strict: bool = False,
+        idempotency_key: str | None = None,
     ) -> Call[Updated]:
         """Replace addresses by their ids, add those with id 0, leave the others (contract §4.3). Each is sent whole.
 
-        One that adds is never sent twice. Raises `Refused`, `NotFound`, `Conflict`.
+        One that adds is sent again only with an `idempotency_key`. Raises `Refused`, `NotFound`, `Conflict`.
         """
         items = [address_body(one) for one in addresses]
         path = f"Customers/{index(customer_id)}/Addresses"
-        return self._update(path, {"Addresses": items}, if_match, strict, all(one.get("ID") for one in items))
+        return self._update(
+            path, {"Addresses": items}, if_match, strict, idempotency_key, all(one.get("ID") for one in items)
+        )
 
     @operation
     def update_custom_columns(
-        self, customer_id: int, values: Mapping[str, Any], /, *, if_match: int | str | None = None, strict: bool = False
+        self,
+        customer_id: int,
+        values: Mapping[str, Any],
+        /,
+        *,
+        if_match: int | str | None = None,
+        strict: bool = False,
+        idempotency_key: str | None = None,
     ) -> Call[Updated]:
         """Set custom columns by name; `""` empties one (contract §4.4). Raises `Refused`, `NotFound`, `Conflict`."""
         columns = [{"ColumnName": name, "Value": writing(value, name)} for name, value in values.items()]
         path = f"Customers/{index(customer_id)}/CustomColumns"
-        return self._update(path, {"CustomColumns": columns}, if_match, strict)
+        return self._update(path, {"CustomColumns": columns}, if_match, strict, idempotency_key)
 
     @operation
     def update_order_options(
@@ -216,11 +238,12 @@ class Operations:
         *,
         if_match: int | str | None = None,
         strict: bool = False,
+        idempotency_key: str | None = None,
         **fields: Value,
     ) -> Call[Updated]:
         """Set how the customer's orders are handled (contract §4.5); otherwise as `update_customer`."""
         body = members("order_options", "update_order_options", values, fields)
-        return self._update(f"Customers/{index(customer_id)}/OrderOptions", body, if_match, strict)
+        return self._update(f"Customers/{index(customer_id)}/OrderOptions", body, if_match, strict, idempotency_key)
 
     @operation
     def update_shipping_preferences(
@@ -231,11 +254,14 @@ class Operations:
         *,
         if_match: int | str | None = None,
         strict: bool = False,
+        idempotency_key: str | None = None,
         **fields: Value,
     ) -> Call[Updated]:
         """Set how the customer's orders are shipped (contract §4.6); otherwise as `update_customer`."""
         body = members("shipping", "update_shipping_preferences", values, fields)
-        return self._update(f"Customers/{index(customer_id)}/ShippingPreferences", body, if_match, strict)
+        return self._update(
+            f"Customers/{index(customer_id)}/ShippingPreferences", body, if_match, strict, idempotency_key
+        )
 
     @operation
     def get_customer(self, customer_id: int, /) -> Call[CustomerDetails]:
@@ -268,6 +294,7 @@ class Operations:
         *,
         if_match: int | str | None = None,
         strict: bool = False,
+        idempotency_key: str | None = None,
     ) -> Call[dict[str, Any]]:
         """Change the named members of a customer; None clears one. Returns the customer as `get_flat_customer`.
 
@@ -275,10 +302,10 @@ class Operations:
         `CustomColumns` is a mapping of the columns to change. Only of this service. Raises `TypeError` for an unknown
         name, `Refused`, `NotFound`, `Conflict`.
         """
-        headers = precondition(if_match) | ({"Prefer": "handling=strict"} if strict else {})
-        body = wire.encode(merge_patch(values))
+        headers = conditions(if_match, strict, idempotency_key)
+        body, repeatable = wire.encode(merge_patch(values)), idempotency_key is not None
         path = f"{OWN}/customers/{index(customer_id)}"
-        return Call("PATCH", path, read_object, body=body, headers=headers, repeatable=False)
+        return Call("PATCH", path, read_object, body=body, headers=headers, repeatable=repeatable)
 
     @operation
     def list_customer_changes(
@@ -298,11 +325,18 @@ class Operations:
         return Call("GET", f"{OWN}/changes", read_feed, query=wanted)
 
     @operation
-    def undo_change(self, change_id: int, /, *, dry_run: bool = False) -> Call[dict[str, Any]]:
+    def undo_change(
+        self, change_id: int, /, *, dry_run: bool = False, idempotency_key: str | None = None
+    ) -> Call[dict[str, Any]]:
         """Put back what one change altered; a dry run only tells what that would do. Only of this service. Raises
         `Overtaken` with what was altered again since, `Refused`, `NotFound`."""
         path = f"{OWN}/changes/{index(change_id)}/undo"
-        return Call("POST", path, read_object, query=[("dryRun", str(dry_run).lower())], repeatable=False)
+        return self._undo(path, dry_run, idempotency_key)
+
+    def _undo(self, path: str, dry_run: bool, key: str | None, body: bytes | None = None) -> Call[dict[str, Any]]:
+        query, headers = [("dryRun", str(dry_run).lower())], conditions(None, False, key)
+        repeatable = dry_run or key is not None
+        return Call("POST", path, read_object, query=query, body=body, headers=headers, repeatable=repeatable)
 
     @operation
     def undo_changes(
@@ -314,6 +348,7 @@ class Operations:
         since: date | None = None,
         keep_created: bool = False,
         dry_run: bool = False,
+        idempotency_key: str | None = None,
     ) -> Call[dict[str, Any]]:
         """Put back all that a request altered, or an employee or a door since a moment; all of it or none. Otherwise as
         `undo_change`."""
@@ -321,25 +356,31 @@ class Operations:
         body = {name: value for name, value in given.items() if value is not None}
         if since is not None:
             body["Since"] = writing(since, "since")
-        query = [("dryRun", str(dry_run).lower())]
-        return Call("POST", f"{OWN}/changes:undo", read_object, query=query, body=wire.encode(body), repeatable=False)
+        return self._undo(f"{OWN}/changes:undo", dry_run, idempotency_key, wire.encode(body))
 
     @operation
-    def create_customer(self, values: Mapping[str, Value] | None = None, /, **fields: Value) -> Call[int]:
-        """Create a customer and return its id (contract §4.1). Never sent twice.
+    def create_customer(
+        self, values: Mapping[str, Value] | None = None, /, *, idempotency_key: str | None = None, **fields: Value
+    ) -> Call[int]:
+        """Create a customer and return its id (contract §4.1). Sent again only with an `idempotency_key`.
 
         `company_id`, `first_name`, `email`, `customer_type` (`NewCustomerType` or its name), for retail also
         `last_name`, for wholesale perhaps `business_name`. Raises `TypeError` for an unknown name, `Refused`.
         """
         body = wire.encode(members("create", "create_customer", values, fields))
-        return Call("POST", "Customers", lambda answer: json_as(answer, int), body=body, repeatable=False)
+        headers, repeatable = conditions(None, False, idempotency_key), idempotency_key is not None
+        read = partial(json_as, kind=int)
+        return Call("POST", "Customers", read, body=body, headers=headers, repeatable=repeatable)
 
     @operation
-    def add_customers_to_group(self, group_id: int, customer_ids: Iterable[int], /) -> Call[None]:
+    def add_customers_to_group(
+        self, group_id: int, customer_ids: Iterable[int], /, *, idempotency_key: str | None = None
+    ) -> Call[None]:
         """Make customers members of a group; members stay members (contract §4.7). Raises `Refused`, `NotFound`."""
         body = wire.encode({"CustomersIDs": [index(one) for one in customer_ids]})
         path = f"Customers/CustomersGroups/{index(group_id)}/Customers"
-        return Call("POST", path, lambda answer: None, body=body, repeatable=False)
+        headers, repeatable = conditions(None, False, idempotency_key), idempotency_key is not None
+        return Call("POST", path, lambda answer: None, body=body, headers=headers, repeatable=repeatable)
 
     @operation
     def list_companies(

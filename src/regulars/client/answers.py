@@ -20,6 +20,8 @@ from regulars.errors import (
     Overtaken,
     Refused,
     RegularsError,
+    Reused,
+    Running,
     TooMany,
     Unauthenticated,
     Unavailable,
@@ -316,6 +318,8 @@ def failure(answer: httpx2.Response) -> RegularsError | None:
         return TooMany(message or "Too many requests.", pause(answer, holder))
     if holder.get("type") == "urn:regulars:overtaken":
         return Overtaken(message, objects(holder.get("conflicts")))
+    if status in (409, 422) and "idempotency-key" in answer.request.headers:
+        return Running(message, pause(answer, holder)) if status == 409 else Reused(message)
     if status in (409, 412):
         return conflict(message or "The record was changed by somebody else.", version_of(answer), holder)
     if status == 428:

@@ -122,6 +122,18 @@ def parameter(value: str | int | date) -> str:
     return str(int(value)) if isinstance(value, bool | IntEnum) else str(value)
 
 
+def conditions(if_match: int | str | None, strict: bool, idempotency_key: str | None) -> dict[str, str]:
+    """The headers that say under which conditions a write is to be done."""
+    headers = precondition(if_match) | ({"Prefer": "handling=strict"} if strict else {})
+    if idempotency_key is not None:
+        if not re.fullmatch(r"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?", idempotency_key):
+            raise ValueError(
+                f"idempotency_key: expected 1 to 255 printable ASCII characters, got {idempotency_key[:60]!r}."
+            )
+        headers["Idempotency-Key"] = idempotency_key
+    return headers
+
+
 def precondition(if_match: int | str | None) -> dict[str, str]:
     if if_match is None:
         return {}

@@ -10,7 +10,7 @@ import httpx2
 
 from regulars import queries
 from regulars.client.answers import CustomerPage, ListedCustomer, failure
-from regulars.errors import RegularsError, TooMany, Unauthenticated, Unavailable
+from regulars.errors import RegularsError, Running, TooMany, Unauthenticated, Unavailable
 
 T = TypeVar("T")
 
@@ -50,7 +50,8 @@ class Trial:
     def judge(self, outcome: Outcome, token: str) -> float | None:
         """None when the call succeeded, else after how long to try again; raises the error that ends it.
 
-        Tried again is what was not sent, what was throttled, and what is repeatable and met an unavailable service.
+        Tried again is what was not sent, what was throttled, and what is repeatable and met an unavailable service,
+        or one that was still busy with it.
         """
         error = self.unanswered(outcome) if isinstance(outcome, httpx2.RequestError) else failure(outcome)
         if error is None:
@@ -58,7 +59,7 @@ class Trial:
         if isinstance(error, Unauthenticated) and token and not self.stale:
             self.stale = token
             return 0.0
-        if not isinstance(error, TooMany | Unavailable):
+        if not isinstance(error, TooMany | Unavailable | Running):
             raise error
         again = self.call.repeatable or isinstance(error, TooMany) or isinstance(outcome, UNSENT)
         if not again or self.repeated >= self.retries or error.retry_after > self.longest_wait:

@@ -3,14 +3,24 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from regulars import history, wire
+from regulars import history, idempotency, undo, wire
 from regulars.access import Caller, Permission
 from regulars.app import App
 from regulars.customers import Patch
-from regulars.errors import Conflict, Refused, Unauthenticated
+from regulars.errors import (
+    Conflict,
+    NotFound,
+    Overtaken,
+    Refused,
+    RegularsError,
+    Running,
+    Unauthenticated,
+    Unconditional,
+)
 from regulars.fields import INT32, Invalid, to_int
-from regulars.http.messages import Request, Response, etag, ignored_members
-from regulars.record import Column, Company, Customer, Group
+from regulars.http.messages import Request, Response, error_response, etag, ignored_members
+from regulars.idempotency import Key
+from regulars.record import EPOCH, Answer, Column, Company, Customer, Group
 from regulars.store import Actor, Book
 from regulars.wire import Reading
 
@@ -59,9 +69,9 @@ def patch(request: Request, reading: Reading, *, whole: bool = False) -> Patch:
     return Patch(reading.values, reading.problems, whole)
 
 
-async def represent(app: App, customer: Customer) -> bytes:
+def represent(app: App, customer: Customer, book: Book) -> bytes:
     """A customer as it is read, from memory when neither it nor what it refers to was exchanged since."""
-    book, key = await app.store.book(customer.tenant_id), (customer.tenant_id, customer.id)
+    key = (customer.tenant_id, customer.id)
     known = app.written.get(key)
     if known is not None and known[0] is customer and known[1] is book:
         return known[2]
@@ -77,13 +87,13 @@ def custom_columns(book: Book) -> wire.CustomColumns:
     return book.once("wire", lambda book: wire.CustomColumns(book.all(Column)))
 
 
-async def updated(app: App, request: Request, reading: Reading, customer: Customer) -> Response:
+def updated(app: App, request: Request, reading: Reading, customer: Customer, book: Book) -> Response:
     """The answer to an update: empty with the new ETag, or the customer when the client prefers that."""
     headers = [etag(customer.version), *ignored_members(reading)]
     if not request.prefers("return=representation"):
         return Response(200, b"", headers)
     headers.append((b"preference-applied", b"return=representation"))
-    return Response(200, await represent(app, customer), headers)
+    return Response(200, represent(app, customer, book), headers)
 
 
 async def book(app: App, request: Request) -> Book:
@@ -91,15 +101,117 @@ async def book(app: App, request: Request) -> Book:
 
 
 async def run(app: App, request: Request, command: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    """The result of a command of the caller's. A `Conflict` is told with what was changed meanwhile."""
+    """The result of a command of the caller's. What it meets of others is told with what they changed."""
     try:
         return await app.store.run(actor(request), command, *args, **kwargs)
-    except Conflict as error:
-        if error.expected and args:
-            error.members = await history.members_since(
-                app.store, caller(request).tenant_id, args[0], error.expected[-1], error.version
-            )
+    except (Conflict, Overtaken) as error:
+        await explain(app, request, error, *args)
         raise
+
+
+async def explain(app: App, request: Request, error: RegularsError, *args: Any) -> None:
+    """Have an error tell what others changed meanwhile, given the arguments of the command that met it."""
+    if isinstance(error, Conflict) and error.expected and args:
+        error.members = await history.members_since(
+            app.store, caller(request).tenant_id, args[0], error.expected[-1], error.version
+        )
+    if isinstance(error, Overtaken):
+        await undo.explain(app.store, caller(request).tenant_id, error.conflicts)
+
+
+async def write(
+    app: App,
+    request: Request,
+    answer: Callable[[T, Book], Response],
+    command: Callable[..., T],
+    *args: Any,
+    **kwargs: Any,
+) -> Response:
+    """What `answer` makes of the result of a command and the tenant's reference records. Every write goes through here,
+    so that a client may send it again with the same Idempotency-Key."""
+    text = request.headers.get(b"idempotency-key")
+    if text is not None:
+        return await write_once(app, request, text, answer, command, *args, **kwargs)
+    result = await run(app, request, command, *args, **kwargs)
+    return answer(result, await book(app, request))
+
+
+REFUSALS = (Refused, NotFound, Conflict, Overtaken, Unconditional)
+"""What commands say that ran; the same request gets no other answer. Anything else leaves the key free."""
+
+
+async def write_once(
+    app: App,
+    request: Request,
+    text: bytes,
+    answer: Callable[[T, Book], Response],
+    command: Callable[..., T],
+    *args: Any,
+    **kwargs: Any,
+) -> Response:
+    """As `write`, for a request with an Idempotency-Key."""
+    key, actor = key_of(request, text), caller(request).actor("api", request.request_id)
+    place = (actor.tenant_id, key.id)
+    if place in app.running:
+        raise Running("The first request with this Idempotency-Key is still being answered.")
+    app.running.add(place)
+    try:
+        try:
+            kept, again = await app.store.run(
+                actor,
+                idempotency.once,
+                key,
+                lambda result, book: record(request, key, answer(result, book)),
+                command,
+                *args,
+                **kwargs,
+            )
+        except REFUSALS as error:
+            await explain(app, request, error, *args)
+            refusal = record(request, key, error_response(error, request))
+            kept, again = await app.store.run(actor, idempotency.keep, key, refusal)
+    finally:
+        app.running.discard(place)
+    return replay(kept, again)
+
+
+def key_of(request: Request, text: bytes) -> Key:
+    """Another method, path, precondition, preference or body makes another request."""
+    return idempotency.key_of(
+        text.decode("latin-1"),
+        caller(request).employee.id,
+        request.method,
+        request.path.lower().rstrip("/"),
+        request.query,
+        request.headers.get(b"if-match", b""),
+        request.headers.get(b"prefer", b""),
+        request.body,
+    )
+
+
+def record(request: Request, key: Key, response: Response) -> Answer:
+    """A response as it is kept."""
+    headers = [(b"content-type", response.kind), *response.headers]
+    return Answer(
+        tenant_id=caller(request).tenant_id,
+        id=key.id,
+        digest=key.digest,
+        at=EPOCH,
+        status=response.status,
+        headers=tuple(f"{name.decode()}: {value.decode('latin-1')}" for name, value in headers),
+        body=response.body.decode(),
+    )
+
+
+def replay(answer: Answer, again: bool) -> Response:
+    """The response that was kept; says so when it was given before."""
+    (_, kind), *headers = (tuple(line.encode("latin-1").split(b": ", 1)) for line in answer.headers)
+    return Response(
+        answer.status,
+        answer.body.encode(),
+        [*headers, *([(b"idempotent-replayed", b"true")] if again else [])],  # type: ignore[list-item]
+        kind,
+    )
 
 
 def unchanged(request: Request, version: int) -> Response | None:

@@ -19,6 +19,8 @@ from regulars.errors import (
     Overtaken,
     Refused,
     RegularsError,
+    Reused,
+    Running,
     TooMany,
     Unauthenticated,
     Unavailable,
@@ -153,6 +155,8 @@ STATUS: dict[type[RegularsError], int] = {
     Overtaken: 409,
     Conflict: 412,
     Unconditional: 428,
+    Reused: 422,
+    Running: 409,
     TooMany: 429,
     Unavailable: 503,
 }
@@ -212,7 +216,7 @@ def error_response(error: BaseException, request: Request) -> Response:
             until = datetime.now(UTC) + timedelta(seconds=error.retry_after)
             body = {"Error": "Too many requests.", "RateLimitResetTime": instant(until)}
             headers = [retry_after(error.retry_after)]
-        case Unavailable():
+        case Unavailable() | Running():
             headers = [retry_after(error.retry_after)]
     if "application/problem+json" in request.header(b"accept").lower() or is_own(request.path):
         code = error.code if isinstance(error, RegularsError) else "error"

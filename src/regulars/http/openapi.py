@@ -21,6 +21,8 @@ Log in with **CreateToken**, then press *Authorize* and paste the token.
 - Members and parameters that are not described are ignored; `Ignored-Members` names the members. With
   `Prefer: handling=strict` they are a 400.
 - Bodies are JSON in UTF-8, `application/json` or `text/json`.
+- A write that may be sent again carries an `Idempotency-Key`: it is done once, and each time answered as the first
+  time.
 - Errors come as RFC 9457 problems to a client that sends `Accept: application/problem+json`.
 - A tenant with the setting `quirks` gets 500 for 404 and 409 for 429, as the vendor's clients know it.
 """
@@ -187,6 +189,11 @@ REQUEST_HEADERS: dict[str, tuple[Schema, str]] = {
     "If-None-Match": (TEXT, "The versions that the client has: the answer is 304 when it is still one of these."),
     "Last-Event-ID": (CURSOR, "Of a stream: the `id` of the last event, instead of `after`."),
     "If-Match": (TEXT, 'Only when the customer is at one of these versions, such as `"3"`; otherwise 412. `*`: any.'),
+    "Idempotency-Key": (
+        {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"},
+        "Of the client's choice, a new one for each request, such as a UUID. The same request with the same key is done"
+        " once; later it is answered as the first time. Another request with that key is a 422.",
+    ),
     "Prefer": (
         TEXT,
         "`return=representation`: answer with the customer. `handling=strict`: members that are not described are a"
@@ -216,7 +223,7 @@ def request_headers(route: Route) -> list[str]:
         if route.answer == "feed":
             return ["Last-Event-ID"]
         return ["If-None-Match"] if route.answer in ("customer", "flat") else []
-    named = ["Prefer"] if route.body not in ("", "Login") else []
+    named = ["Prefer", "Idempotency-Key"] if route.writes else []
     return ["If-Match", *named] if route.method in ("PUT", "PATCH") else named
 
 
@@ -228,6 +235,10 @@ RESPONSE_HEADERS: dict[str, tuple[Schema, str]] = {
     "Location": (TEXT, "Where the new customer is."),
     "Ignored-Members": (TEXT, "Members that nothing was done with, percent-encoded; at most 20."),
     "Preference-Applied": (TEXT, "Which preference was followed."),
+    "Idempotent-Replayed": (
+        {"type": "string", "enum": ["true"]},
+        "The request was answered before, and this is that answer.",
+    ),
     "Retry-After": ({"type": "integer", "minimum": 1}, "Seconds to wait."),
     "WWW-Authenticate": (TEXT, "As RFC 6750 has it."),
     "RateLimit": (TEXT, "What is left of the hour, where calls are limited."),
@@ -238,10 +249,16 @@ ERRORS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "401": ("No valid credentials.", "Message", ("WWW-Authenticate",)),
     "403": ("The user may not do this.", "Message", ()),
     "404": ("No such record.", "NotFound", ()),
-    "409": ("Altered again since: `conflicts` are the members that stand in the way.", "Message", ()),
+    "409": (
+        "The first request with this Idempotency-Key is still being answered; of an undo: altered again since, and"
+        " `conflicts` are the members that stand in the way.",
+        "Message",
+        ("Retry-After",),
+    ),
     "412": ("The customer is at another version; `Members` were changed meanwhile.", "Conflict", ("ETag",)),
     "413": ("The body is too large.", "Message", ()),
     "415": ("The body is of another media type.", "Message", ()),
+    "422": ("The Idempotency-Key was used for another request.", "Message", ()),
     "428": ("The tenant demands If-Match.", "Message", ()),
     "429": ("Too many requests.", "TooMany", ("Retry-After",)),
     "500": ("An error of the server; the detail is in its log under the request id.", "Message", ()),
@@ -296,6 +313,8 @@ def success(route: Route) -> Schema:
     if route.answer == "feed":
         found["content"]["application/cloudevents-batch+json"] = {"schema": ref("Events")}
         found["content"]["text/event-stream"] = {"schema": TEXT}
+    if route.writes:
+        own += ("Idempotent-Replayed",)
     return {**found, "headers": headers("X-Request-Id", *own, *limits)}
 
 
@@ -303,8 +322,8 @@ def responses(route: Route) -> dict[str, Schema]:
     statuses = ["400", "500", "503"]
     if route.method in ("PUT", "PATCH"):
         statuses += ["412", "428"]
-    if route.answer == "undone":
-        statuses.append("409")
+    if route.writes:
+        statuses += ["409", "422"]
     if "{id}" in route.path:
         statuses.append("404")
     if route.permission:

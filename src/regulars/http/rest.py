@@ -1,16 +1,18 @@
 """The vendor's calls (contract §1), and what a server needs besides: its description, and whether it is well."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
 from regulars import customers, queries, wire
 from regulars.app import App
 from regulars.errors import NotFound, Refused
-from regulars.http.handling import book, caller, custom_columns, patch, path_id, represent, run, unchanged, updated
+from regulars.http.handling import book, caller, custom_columns, patch, path_id, represent, unchanged, updated, write
 from regulars.http.messages import Request, Response, etag, ignored_members, instant
 from regulars.record import Carrier, Company, Customer, PaymentTerm, Service
 from regulars.search import fold
+from regulars.store import Book
 from regulars.wire import Reading
 
 UNKNOWN_TEAM = "Team name not found. Please try again."
@@ -58,8 +60,8 @@ async def flat_update(app: App, request: Request, body: str) -> Response:
     number = path_id(request)
     reading = wire.read_update(body, wire.read_json(request.body), request.prefers("handling=strict"))
     wanted = patch(request, reading, whole=body == "customer")
-    customer = await run(app, request, customers.update, number, wanted, request.expected_versions())
-    return await updated(app, request, reading, customer)
+    answer = partial(updated, app, request, reading)
+    return await write(app, request, answer, customers.update, number, wanted, request.expected_versions())
 
 
 async def put_addresses(app: App, request: Request) -> Response:
@@ -75,14 +77,18 @@ async def list_update(
 ) -> Response:
     number = path_id(request)
     reading = read(wire.read_json(request.body), request.prefers("handling=strict"))
-    customer = await run(app, request, command, number, patch(request, reading), request.expected_versions())
-    return await updated(app, request, reading, customer)
+    wanted, answer = patch(request, reading), partial(updated, app, request, reading)
+    return await write(app, request, answer, command, number, wanted, request.expected_versions())
 
 
 async def post_customer(app: App, request: Request) -> Response:
     data = wire.read_json(request.body)
     reading = wire.read_create(data, request.prefers("handling=strict"), request.quirks)
-    number = await run(app, request, customers.create, patch(request, reading), lenient=request.quirks)
+    wanted, answer = patch(request, reading), partial(created, reading)
+    return await write(app, request, answer, customers.create, wanted, lenient=request.quirks)
+
+
+def created(reading: Reading, number: int, book: Book) -> Response:
     headers = [(b"location", b"/rest/api/Customers/%d" % number), etag(1), *ignored_members(reading)]
     return Response(200, str(number).encode(), headers)
 
@@ -90,14 +96,14 @@ async def post_customer(app: App, request: Request) -> Response:
 async def post_group_members(app: App, request: Request) -> Response:
     number = path_id(request)
     reading = wire.read_group_members(wire.read_json(request.body), request.prefers("handling=strict"))
-    await run(app, request, customers.add_to_group, number, patch(request, reading))
-    return Response(200, b"", ignored_members(reading))
+    answer = Response(200, b"", ignored_members(reading))
+    return await write(app, request, lambda *_: answer, customers.add_to_group, number, patch(request, reading))
 
 
 async def get_customer(app: App, request: Request) -> Response:
     customer = await app.store.get(Customer, caller(request).tenant_id, path_id(request))
     return unchanged(request, customer.version) or Response(
-        200, await represent(app, customer), [etag(customer.version)]
+        200, represent(app, customer, await book(app, request)), [etag(customer.version)]
     )
 
 

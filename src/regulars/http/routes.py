@@ -51,6 +51,11 @@ class Route:
         """It is no call of the vendor's."""
         return is_own(self.path)
 
+    @property
+    def writes(self) -> bool:
+        """It changes customers, and takes an Idempotency-Key."""
+        return self.method != "GET" and self.permission is not None
+
 
 # fmt: off
 ROUTES: tuple[Route, ...] = (

@@ -411,7 +411,6 @@ def answers() -> dict[str, Schema]:
                 "items": closed(
                     CustomerID=WHOLE,
                     Version=WHOLE,
-                    ChangeID={"type": ["integer", "null"], "description": "The change that it made."},
                     Undoes={"type": "array", "items": WHOLE},
                     Fields=change()["properties"]["Fields"],
                 ),

@@ -162,6 +162,7 @@ class Backend(Newest, Protocol):
         """The stored secret of this name; `value` is stored first when there is none."""
         ...
 
+    async def expire(self, kind: type[Record], tenant_id: int, before: datetime, limit: int) -> int: ...
     async def writable(self) -> None:
         """Raise `Unavailable` when the database could not take a write now."""
         ...
@@ -247,6 +248,10 @@ class Tx:
         records = dict(self._batch.all(kind, self.tenant_id))
         records.update({key[2]: one for key, one in self._writes.items() if key[0] is kind})
         return [records[number] for number in sorted(records)]
+
+    def book(self) -> Book:
+        """The tenant's reference records, as earlier commands of the batch left them."""
+        return self._batch.book_now(self.tenant_id)
 
     def holders(self, term: str) -> set[int]:
         """The ids of the customers that are filed under a term (see `search`)."""
@@ -416,6 +421,12 @@ class Batch:
             raise Missing
         return self.books[tenant_id]
 
+    def book_now(self, tenant_id: int) -> Book:
+        """The book as the commands have left it so far."""
+        book = self.book(tenant_id)
+        changed = [one for (kind, tenant, _), one in self.current.items() if kind in REFERENCE and tenant == tenant_id]
+        return Book([*(one for kind in REFERENCE for one in book.all(kind)), *changed]) if changed else book
+
     def all(self, kind: type[Record], tenant_id: int) -> dict[int, Any]:
         records = dict(self.book(tenant_id).records[kind])
         records.update({key[2]: one for key, one in self.current.items() if key[:2] == (kind, tenant_id)})
@@ -500,7 +511,7 @@ class Batch:
             (plan.inserts if before is None else plan.updates).setdefault(kind, []).append(after)
             if kind in REFERENCE:
                 plan.reference.add(tenant_id)
-            else:
+            elif kind is Customer:
                 plan.terms.append((tenant_id, number, *self._moved(key, before, after)))
                 if before is not None:
                     plan.built[tenant_id, number] = before.version
@@ -771,6 +782,10 @@ class Store:
         """True as soon as the tenant has a change after this one, whichever process made it; False when the time is up.
         To wait no longer, set it to False or cancel it."""
         return self._watch.newer(tenant_id, after, seconds)
+
+    async def expire(self, kind: type[Record], tenant_id: int, before: datetime, limit: int = 500) -> int:
+        """Delete the oldest records of a tenant that are of a time before; at most so many. Returns how many."""
+        return await self.backend.expire(kind, tenant_id, before, limit)
 
     async def secret(self, name: str, value: str) -> str:
         """The secret of this name, the same for every process; stores `value` when there is none yet."""

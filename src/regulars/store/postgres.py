@@ -457,6 +457,12 @@ class Postgres:
             return str(await connection.fetchval("SELECT value FROM secrets WHERE name = $1", name))
 
     @database
+    async def expire(self, kind: type[Record], tenant_id: int, before: datetime, limit: int) -> int:
+        sql = statements.expire(kind).replace("?", "$")
+        async with self._reading([tenant_id], LOOK_UP, "READ COMMITTED READ WRITE") as connection:
+            return int((await connection.execute(sql, tenant_id, iso(before), limit)).split()[1])
+
+    @database
     async def writable(self) -> None:
         async with self._reading([0], "", "READ COMMITTED READ WRITE") as connection:
             await connection.execute(READ_REVISION + " FOR UPDATE")

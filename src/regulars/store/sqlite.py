@@ -604,6 +604,20 @@ class Sqlite:
             connection.close()
 
     @database
+    async def expire(self, kind: type[Record], tenant_id: int, before: datetime, limit: int) -> int:
+        try:
+            await self._begin()
+            self._writing.execute(statements.expire(kind), (tenant_id, iso(before), limit))
+            deleted: int = self._writing.changes()
+            await self._commit([], new=False, most=0, seconds=0)
+        except BaseException:
+            await self.rollback()
+            raise
+        self._end_batch()
+        self.wal.move_soon()
+        return deleted
+
+    @database
     async def writable(self) -> None:
         await self._in(self._readers, self._writable)
 

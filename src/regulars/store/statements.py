@@ -156,6 +156,13 @@ def find_changes(names: tuple[str, ...]) -> str:
     return f"SELECT {listed} FROM changes WHERE tenant_id = ? AND id > ? AND at >= ?{given} ORDER BY id DESC LIMIT ?"
 
 
+@cache
+def expire(record: type[Record]) -> str:
+    """Takes the tenant, the moment and the limit."""
+    oldest = f"SELECT id FROM {record.table} WHERE tenant_id = ?1 AND at < ?2 ORDER BY at LIMIT ?3"
+    return f"DELETE FROM {record.table} WHERE tenant_id = ?1 AND id IN ({oldest})"
+
+
 PUT_COUNTER = (
     "INSERT INTO counters (tenant_id, name, value) VALUES (?, ?, ?) "
     "ON CONFLICT (tenant_id, name) DO UPDATE SET value = excluded.value"

@@ -321,6 +321,30 @@ CREATE TYPE changes_row AS (
     fields text COLLATE "C"
 );
 
+-- What requests with an Idempotency-Key were answered.
+CREATE TABLE answers (
+    tenant_id bigint NOT NULL,
+    id bigint NOT NULL,
+    digest text COLLATE "C" NOT NULL,
+    at text COLLATE "C" NOT NULL,
+    status bigint NOT NULL,
+    headers text COLLATE "C" NOT NULL,
+    body text COLLATE "C" NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+);
+
+CREATE TYPE answers_row AS (
+    tenant_id bigint,
+    id bigint,
+    digest text COLLATE "C",
+    at text COLLATE "C",
+    status bigint,
+    headers text COLLATE "C",
+    body text COLLATE "C"
+);
+
+CREATE INDEX answers_by_age ON answers (tenant_id, at);
+
 -- Over all tenants, as the name says which tenant a request is for.
 CREATE UNIQUE INDEX tenants_by_name ON tenants (name);
 
@@ -423,6 +447,13 @@ CREATE POLICY changes_of_tenant ON changes
         (SELECT string_to_array(current_setting('regulars.tenants', true), ',')::bigint[])::bigint[]
     ));
 
+ALTER TABLE answers ENABLE ROW LEVEL SECURITY;
+ALTER TABLE answers FORCE ROW LEVEL SECURITY;
+CREATE POLICY answers_of_tenant ON answers
+    USING (tenant_id = ANY (
+        (SELECT string_to_array(current_setting('regulars.tenants', true), ',')::bigint[])::bigint[]
+    ));
+
 ALTER TABLE customer_terms ENABLE ROW LEVEL SECURITY;
 ALTER TABLE customer_terms FORCE ROW LEVEL SECURITY;
 CREATE POLICY customer_terms_of_tenant ON customer_terms
@@ -444,6 +475,6 @@ CREATE POLICY revision_known ON counters FOR SELECT USING (tenant_id = 0);
 GRANT SELECT, INSERT, UPDATE ON
     tenants, companies, employees, customer_groups, custom_columns, payment_terms,
     carriers, carrier_services, customers, changes, counters TO regulars_app;
-GRANT SELECT, INSERT, DELETE ON customer_terms TO regulars_app;
+GRANT SELECT, INSERT, DELETE ON customer_terms, answers TO regulars_app;
 GRANT SELECT, INSERT ON secrets TO regulars_app;
 GRANT SELECT ON schema_version TO regulars_app;

@@ -164,6 +164,20 @@ CREATE TABLE changes (
     PRIMARY KEY (tenant_id, id)
 ) STRICT, WITHOUT ROWID;
 
+-- What requests with an Idempotency-Key were answered.
+CREATE TABLE answers (
+    tenant_id INTEGER NOT NULL,
+    id INTEGER NOT NULL,
+    digest TEXT NOT NULL,
+    at TEXT NOT NULL,
+    status INTEGER NOT NULL,
+    headers TEXT NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+) STRICT;
+
+CREATE INDEX answers_by_age ON answers (tenant_id, at);
+
 CREATE UNIQUE INDEX tenants_by_name ON tenants (name);
 
 CREATE UNIQUE INDEX employees_by_email ON employees (tenant_id, email);
