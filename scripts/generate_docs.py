@@ -278,6 +278,8 @@ ENUMERATIONS: tuple[tuple[type[Enum], str], ...] = (
         record.NewCustomerType,
         "When creating a customer: the other way round than in the filter, as the vendor documents it.",
     ),
+    (flat.BatchAction, ""),
+    (flat.BatchKey, ""),
     (record.AddressSource, ""),
     (record.AddressStatus, ""),
     (record.TaxExemptType, "Reads back as null when it is empty."),
@@ -360,6 +362,23 @@ def body_part(route: Route) -> str:
             )
         case "ChangesToUndo":
             return openapi.DESCRIPTIONS[route.name] + "\n\n" + body_rows(undo.WANTED)
+        case "Batch":
+            rules = (
+                "`Items` are done in order, and each sees what those before it did; an id may come twice. An item has"
+                " these members, and those of a merge patch as [PatchCustomer](#patchcustomer) takes them; with an"
+                " `update`, the member that is the `Key` only says who is meant. An `upsert` creates a customer when"
+                " nobody has that `SourceId` or `Email`, or when there is no `ID`; a `create` is refused when somebody"
+                " has it. `SourceId` is compared exactly, `Email` in any case; when several customers have it, the item"
+                " is refused with their ids. A new customer needs what [CreateCustomer](#createcustomer) asks for, with"
+                " `IsWholesale` for its CustomerType, and the caller the permission to create."
+            )
+            limits = (
+                "A body has at most `body_limit` bytes ([settings](settings.md)): about 1 kB for each of 1,000 items."
+                " A process works on one batch at a time, and hardly on anything else meanwhile: 1,000 updates of three"
+                " to eight members took 0.12 s on two shared cores, 120 µs each, where 64 connections that sent them one"
+                " by one took 200 µs each. Where others should wait less, send fewer items in a call."
+            )
+            return "\n\n".join((body_rows(flat.BATCH, ("Items",)), rules, body_rows(flat.ITEM, ("Action",)), limits))
         case "Login":
             return body_rows(wire.LOGIN, ("Username", "Password"))
     return f"A `{route.body}`." if route.body else ""
@@ -441,6 +460,14 @@ def answer_part(route: Route) -> str:
             text = "" if route.body else openapi.DESCRIPTIONS[route.name] + "\n\n"
             item = keys_of(openapi.schemas()["Undone"]["properties"]["Customers"]["items"])
             return f'{text}Answers `{{"DryRun": false, "Customers": [{{…}}]}}`; an item has {item}.'
+        case "batch":
+            return (
+                "Answers `Items` with what came of each, in the same order, and how many were `Created`, `Updated`,"
+                f" `Unchanged` and `Refused`. Each has {keys_of(openapi.schemas()['BatchOutcome'])}: what was done, the"
+                " customer (0 when there is none), its version now, the members that changed, and for a refused one the"
+                " reasons by member. With `Atomic` one refused item makes the whole call a 400 that names the members"
+                " of all refused ones as `Items[3].Phone1`, and nothing is done."
+            )
         case "id":
             return "Answers the id of the new customer, a bare JSON number."
         case "page" | "companies" if schema:

@@ -394,6 +394,7 @@ ON_BOTH = {
     "test_undo",
     "test_v1_changes",
     "test_idempotency",
+    "test_v1_batch",
 }
 
 

@@ -67,6 +67,7 @@ METHODS: dict[str, tuple[str, tuple[Any, ...], dict[str, Any]]] = {
     "UndoChanges": ("undo_changes", (), {"employee": USER, "since": datetime(2026, 11, 23, tzinfo=UTC)}),
     "ReadFeed": ("read_feed", (), {"after": "1-12", "limit": 5, "wait": 3}),
     "PatchCustomer": ("patch_customer", (7, {"Phone1": None}), {}),
+    "BatchCustomers": ("batch_customers", ([{"action": "update", "id": 7, "fax": None}],), {"atomic": True}),
     "GetServerByTeam": ("server_by_team", ("tt",), {}),
 }
 """Route → method, with arguments to try. (CreateToken is `log_in`.)"""
@@ -625,6 +626,30 @@ def test_a_key_that_was_used_before(book: Any, ada: int) -> None:
     with pytest.raises(Reused):
         book.update_customer(ada, phone1="2", idempotency_key=key)
     assert book.get_customer(ada).customer.version == first.version
+
+
+def test_a_batch_tells_what_came_of_each(book: Any, ada: int) -> None:
+    new = {"first_name": "A", "last_name": "B", "email": "a@x.test", "company_id": 1, "is_wholesale": False}
+    items: list[dict[str, Any]] = [
+        {"action": "update", "id": ada, "Fax": "1", "credit_limit": Decimal("2.50")},
+        {"action": "upsert", "key": "SourceId", "source_id": f"s-{ada}", "addresses": [], **new},
+        {"action": "update", "id": ada, "version": 1, "phone1": 5},
+    ]
+    done = book.batch_customers(items)
+    assert [(one.done, one.version, one.members) for one in done] == [
+        ("updated", 2, ("Fax", "CreditLimit")),
+        ("created", 1, ("FirstName", "LastName", "Email", "SourceId", "CompanyId")),
+        ("refused", 2, ()),
+    ]
+    assert done[0].id == ada and set(done[2].problems) == {"Version"} and not done[0].problems
+    assert book.get_customer(done[1].id).customer.source_id == f"s-{ada}"
+    with pytest.raises(Refused) as caught:
+        book.batch_customers([{"action": "update", "id": ada, "fax": "2"}, items[2]], atomic=True)
+    assert set(caught.value.problems) == {"Items[1].Version"}
+    assert book.get_customer(ada).customer.fax == "1"
+    with pytest.raises(TypeError, match=r"batch_customers takes no 'telefax'\. Did you mean fax\?"):
+        book.batch_customers([{"action": "update", "telefax": "1"}])
+    assert book.batch_customers([]) == []
 
 
 @pytest.mark.parametrize("key", ["", " ", "x" * 256, "ü", "a\nb"])

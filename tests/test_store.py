@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -113,6 +113,38 @@ def test_a_refused_command_leaves_its_neighbours_alone(book: str, errors: Errors
             errors.found.clear()
             assert [(await store.get(Customer, 1, number)).phone1 for number in (1, 2)] == ["1", "4"]
             assert len(rows(book, "SELECT 1 FROM changes WHERE kind = 'updated'")) == 2
+
+    run(work)
+
+
+def test_a_part_of_a_command_that_raises_did_nothing(book: str) -> None:
+    """Not to records, numbers, history, or to what others are found by."""
+    email = search.CODES["email"]
+
+    def command(tx: Tx) -> list[Any]:
+        seen: list[Any] = []
+        for number, good in enumerate((True, False, True)):
+            with suppress(Refused), tx.part() as part:
+                with part.part() as inner:
+                    new = customers.create(inner, new_customer(f"{number}@x.test"))
+                customers.update(part, 1, patch(email=f"{number}@x.test"))
+                seen.append((new, sorted(part.holders(f"{email}{number}@x.test"))))
+                if not good:
+                    raise Refused({})
+            seen.append(sorted(tx.holders(f"{email}{number}@x.test")))
+        return [*seen, sorted(tx.holders(f"{email}0@x.test")), tx.get(Customer, 1).email]
+
+    def new_customer(address: str) -> Patch:
+        return patch(first_name="A", last_name="B", email=address, company_id=1)
+
+    async def work() -> None:
+        async with opened(book, 1) as store:
+            first = [(2, [1, 2]), [1, 2], (3, [1, 3]), [], (3, [1, 3]), [1, 3], [2], "2@x.test"]
+            assert await store.run(ACTOR, command) == first
+            assert [(await store.get(Customer, 1, number)).version for number in (1, 2, 3)] == [3, 1, 1]
+            assert [change.id for change in (await store.feed(1, 1))[0]] == [2, 3, 4, 5]
+            for number, count in ((0, 1), (1, 0), (2, 2)):
+                assert (await store.find(1, [search.equal("email", f"{number}@x.test")], 10, 0)).total == count
 
     run(work)
 

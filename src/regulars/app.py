@@ -89,6 +89,8 @@ class App:
         """How many read the feed as a stream."""
         self.running: set[tuple[int, int]] = set()
         """Tenant and number of the idempotency keys whose first request is being answered here."""
+        self.batching = asyncio.Lock()
+        """Held by the one batch call that is being worked on: others wait for that one, not for all that came."""
         self._tidying: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
 

@@ -143,30 +143,49 @@ def merge(tx: Tx, customer_id: int, patch: Patch, expect: Collection[int] | None
     one by one. Otherwise as `update`."""
     patch = patch.fresh()
     before = current(tx, customer_id, expect)
-    values = dict(patch.values)
+    return store(tx, before, merged(tx, before, patch), patch)
+
+
+def merged(tx: Tx, before: Customer, patch: Patch) -> Customer:
+    values = patch.values
     if "addresses" in values:
-        values["addresses"] = placed(tx, before, patch, ())
+        values = {**values, "addresses": placed(tx, before, patch, ())}
     if "custom_values" in values:
-        values["custom_values"] = valued(tx, before, patch)
-    return store(tx, before, replace(before, **values), patch)
+        values = {**values, "custom_values": valued(tx, before, patch)}
+    return replace(before, **values)
 
 
 def create(tx: Tx, patch: Patch, *, lenient: bool = False) -> int:
     """A new customer (contract §4.1); returns its id. `lenient` asks for no e-mail and no last name, as the live
     service does (quirk `needed`)."""
     patch = patch.fresh()
-    values = dict(patch.values)
-    customer = Customer(tenant_id=tx.tenant_id, id=tx.next_id("customers"), **values)
+    customer = Customer(tenant_id=tx.tenant_id, id=tx.next_id("customers"), **patch.values)
+    demand(customer, patch, lenient)
+    store(tx, None, customer, patch)
+    return customer.id
+
+
+def create_whole(tx: Tx, patch: Patch) -> Customer:
+    """A new customer with any members, as `merge` takes them; it needs what `create` does, and to be wholesale or not.
+    Returns the customer as stored."""
+    patch = patch.fresh()
+    if "is_wholesale" not in patch.values and "IsWholesale" not in patch.problems:
+        patch.refuse("IsWholesale", "Expected a value: it is required for a new customer.")
+    customer = merged(tx, Customer(tenant_id=tx.tenant_id, id=tx.next_id("customers")), patch)
+    demand(customer, patch)
+    return store(tx, None, customer, patch)
+
+
+def demand(customer: Customer, patch: Patch, lenient: bool = False) -> None:
+    """Refuse what a new customer lacks (contract §4.1)."""
     required = ["company_id", "first_name"]
     if not lenient:
-        required += ["email", "last_name"] if values.get("is_wholesale") is False else ["email"]
+        required += ["email", "last_name"] if patch.values.get("is_wholesale") is False else ["email"]
     for name in required:
-        if not values.get(name) and MEMBERS[name] not in patch.problems:
+        if not getattr(customer, name) and MEMBERS[name] not in patch.problems:
             patch.refuse(
                 MEMBERS[name], f"Expected a value: it is required{'' if name != 'last_name' else ' for retail'}."
             )
-    store(tx, None, customer, patch)
-    return customer.id
 
 
 def add_to_group(tx: Tx, group_id: int, patch: Patch) -> None:

@@ -117,7 +117,7 @@ def converter(spec: Field) -> Callable[[object], Any]:
         return to_decimal
     if isinstance(kind, type) and issubclass(kind, Enum):
         usual = {one.value: one for one in kind}
-        return lambda value: usual[value] if type(value) is int and value in usual else to_enum(kind, value)
+        return lambda value: usual[value] if type(value) in (int, str) and value in usual else to_enum(kind, value)
     if kind == tuple[str, ...]:
         to_text = text_converter(spec)
         return lambda value: to_texts(value, spec.many, to_text)

@@ -5,11 +5,12 @@ columns are an object of their own, by name.
 """
 
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from typing import Any
 
 import msgspec
 
-from regulars.fields import Field, Invalid, expected, fields_of, shown, to_int
+from regulars.fields import Field, Invalid, bind, choices, expected, fields_of, shown, to_int
 from regulars.record import FULL_NAME, Address, Customer
 from regulars.wire import (
     MOST_LISTED,
@@ -70,10 +71,10 @@ def write(customer: Customer, columns: CustomColumns) -> bytes:
 # ---- changing
 
 
-def read_merge(data: object, strict: bool) -> Reading:
+def read_merge(data: object, strict: bool, names: Mapping[str, Field] = NAMES) -> Reading:
     """A merge patch. What the service gives, such as `ID`, is ignored; so is `Name` beside a part of it."""
     reading = Reading()
-    reading.values = values = reading.members(data, NAMES)
+    reading.values = values = reading.members(data, names)
     for spelt, value in data.items() if isinstance(data, dict) else ():
         spec = NAMES.get(spelt.lower())
         if value is None and spec is FULL_NAME:
@@ -91,21 +92,22 @@ def read_merge(data: object, strict: bool) -> Reading:
             except Invalid as error:
                 del values[name]
                 reading.refuse(FIELDS[name].member, str(error))
-    reading.demand({**NAMES, **names_of("address")}, strict)
+    if strict:
+        reading.demand({**names, **names_of("address")}, strict)
     return reading
 
 
-def items(value: Any) -> list[Any]:
+def list_of(value: Any, most: int = MOST_LISTED) -> list[Any]:
     """The items of a list; raises `Invalid`."""
     if not isinstance(value, list | tuple):
         raise expected("a list", value)
-    if len(value) > MOST_LISTED:
-        raise Invalid(f"Expected at most {MOST_LISTED} items, got {len(value)}.")
+    if len(value) > most:
+        raise Invalid(f"Expected at most {most} items, got {len(value)}.")
     return list(value)
 
 
 def addresses(reading: Reading, value: Any) -> list[tuple[int, Address]]:
-    return whole_addresses(reading, items(value))
+    return whole_addresses(reading, list_of(value))
 
 
 def custom_values(reading: Reading, value: Any) -> list[tuple[str, str, str, Any]] | None:
@@ -124,4 +126,109 @@ def custom_values(reading: Reading, value: Any) -> list[tuple[str, str, str, Any
 
 
 def group_ids(reading: Reading, value: Any) -> tuple[int, ...]:
-    return tuple(sorted({to_int(one, 1) for one in items(value)}))
+    return tuple(sorted({to_int(one, 1) for one in list_of(value)}))
+
+
+# ---- several customers at once
+
+
+class BatchAction(StrEnum):
+    create = "create"
+    update = "update"
+    upsert = "upsert"
+
+
+class BatchKey(StrEnum):
+    """The member that says which customer is meant."""
+
+    ID = "ID"
+    SourceId = "SourceId"
+    Email = "Email"
+
+
+MOST_ITEMS = 1000
+
+
+def _member(name: str, kind: Any, doc: str, **more: Any) -> tuple[str, Field]:
+    return name.lower(), bind(Field(doc, name, **more), name.lower(), kind)
+
+
+BATCH: Mapping[str, Field] = dict(
+    (
+        _member("Items", Any, "What to do, in this order; at most 1,000."),
+        _member("Atomic", bool, "All or nothing: when one item is refused, nothing is done."),
+    )
+)
+ITEM: Mapping[str, Field] = dict(
+    (
+        _member("Action", BatchAction, "What to do.", required=True),
+        _member("Key", BatchKey, "The member that says which customer is meant; ID without it."),
+        _member("ID", int, "The customer's number; none when it is new."),
+        _member("Version", int, "The version that the customer must be at, as If-Match has it.", least=1),
+    )
+)
+"""What an item has besides the members of a merge patch."""
+ITEM_NAMES: Mapping[str, Field] = {**NAMES, **ITEM}
+
+
+class Entry(msgspec.Struct):
+    """One item as it was read: what to do, with the customer that has which value as which key, if it is at which
+    version; and the merge patch."""
+
+    action: BatchAction
+    key: BatchKey
+    value: int | str
+    version: int | None
+    reading: Reading
+
+
+class BatchReading(msgspec.Struct):
+    """What came of reading a batch."""
+
+    entries: list[Entry]
+    atomic: bool
+    reading: Reading
+
+    def spelt(self) -> dict[str, str]:
+        """How the client spelt the members of items, where that is not as usual."""
+        path = self.reading.spelt.get("Items", "Items")
+        return {
+            f"Items[{index}].{member}": f"{path}[{index}].{spelt}"
+            for index, entry in enumerate(self.entries)
+            for member, spelt in entry.reading.spelt.items()
+            if spelt != member
+        }
+
+
+def read_batch(data: object, strict: bool) -> BatchReading:
+    """`{"Items": [{"Action": …, …}], "Atomic": false}`. What is wrong with an item is told with that item."""
+    reading = Reading()
+    values = reading.members(data, BATCH)
+    reading.demand(BATCH, strict)
+    found = []
+    try:
+        if "items" in values:
+            found = list_of(values["items"], MOST_ITEMS)
+        elif isinstance(data, dict):
+            reading.refuse("Items", "Expected a list: it is required.")
+    except Invalid as error:
+        reading.refuse("Items", str(error))
+    entries = []
+    for index, item in enumerate(found):
+        if isinstance(item, dict):
+            entries.append(read_item(item, strict))
+            reading.ignored += [f"Items[{index}].{name}" for name in entries[-1].reading.ignored]
+        else:
+            reading.refuse(f"Items[{index}]", str(expected("a JSON object", item)))
+    return BatchReading(entries, values.get("atomic", False), reading)
+
+
+def read_item(data: dict[str, Any], strict: bool) -> Entry:
+    reading = read_merge(data, strict, ITEM_NAMES)
+    values = reading.values
+    action, key = values.pop("action", None), values.pop("key", BatchKey.ID)
+    number, version = values.pop("id", 0), values.pop("version", None)
+    if action is None and "Action" not in reading.problems:
+        reading.refuse("Action", f"Expected a value: it is required, one of {choices(BatchAction)}.")
+    value = number if key is BatchKey.ID else values.get(NAMES[key.lower()].name, "")
+    return Entry(action or BatchAction.update, key, value, version, reading)

@@ -223,7 +223,15 @@ class Customer(Record, frozen=True, gc=False):
     ] = ()
     ebay_user_id: Annotated[str, Field("The user name at eBay.", "EBayUserID", reads=("General.EBayUserID",))] = ""
     source_id: Annotated[
-        str, seed("SourceId", "General.SourceId", "The customer's id in another system.", limit=100, words=True)
+        str,
+        seed(
+            "SourceId",
+            "General.SourceId",
+            "The customer's id in another system.",
+            limit=100,
+            finds="sourceId",
+            words=True,
+        ),
     ] = ""
     is_blacklisted: Annotated[
         bool, Field("No longer to be served.", "IsBlackListed", reads=("General.IsBlackListed",))

@@ -23,8 +23,9 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, get_arg
 
 import httpx2
 
-from regulars import queries, wire
+from regulars import flat, queries, wire
 from regulars.client.answers import (
+    BatchOutcome,
     ChangePage,
     Choice,
     CompanyPage,
@@ -35,6 +36,7 @@ from regulars.client.answers import (
     Token,
     Updated,
     json_as,
+    read_batch,
     read_change_page,
     read_choices,
     read_companies,
@@ -68,6 +70,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 __all__ = [
     "AsyncClient",
+    "BatchOutcome",
     "ChangePage",
     "Choice",
     "Client",
@@ -306,6 +309,28 @@ class Operations:
         body, repeatable = wire.encode(merge_patch(values)), idempotency_key is not None
         path = f"{OWN}/customers/{index(customer_id)}"
         return Call("PATCH", path, read_object, body=body, headers=headers, repeatable=repeatable)
+
+    @operation
+    def batch_customers(
+        self,
+        items: Iterable[Mapping[str, Any]],
+        /,
+        *,
+        atomic: bool = False,
+        strict: bool = False,
+        idempotency_key: str | None = None,
+    ) -> Call[list[BatchOutcome]]:
+        """Create and update up to 1,000 customers in one commit; returns what came of each, in the same order.
+
+        An item has an `action` (create, update, upsert), the members to change as `patch_customer` takes them, an `id`,
+        or a `key` (SourceId, Email) that says by which of them the customer is known, and perhaps the `version` that it
+        must be at. With `atomic` all or nothing is done. Only of this service. Raises `TypeError` for an unknown name,
+        `Refused`.
+        """
+        found = [merge_patch(one, "batch_customers", flat.ITEM) for one in items]
+        headers, repeatable = conditions(None, strict, idempotency_key), idempotency_key is not None
+        body = wire.encode({"Items": found, "Atomic": atomic})
+        return Call("POST", f"{OWN}/customers:batch", read_batch, body=body, headers=headers, repeatable=repeatable)
 
     @operation
     def list_customer_changes(

@@ -113,6 +113,17 @@ class Updated(msgspec.Struct, frozen=True):
     ignored: tuple[str, ...] = ()
 
 
+class BatchOutcome(msgspec.Struct, frozen=True):
+    """What came of one item of a batch: `created`, `updated`, `unchanged` or `refused`; the customer (0: none) and its
+    version now; the members that changed; why it was refused, by member."""
+
+    done: Annotated[str, Field("What was done.", "Outcome")]
+    id: Annotated[int, Field("The customer.", "ID")] = 0
+    version: Annotated[int, Field("Its version now.", "Version")] = 0
+    members: Annotated[tuple[str, ...], Field("The members that changed.", "Members", many=1000)] = ()
+    problems: Annotated[Mapping[str, list[str]], Field("Why it was refused, by member.", "Problems")] = {}
+
+
 # ---- reading
 
 
@@ -254,6 +265,10 @@ def read_updated(answer: httpx2.Response) -> Updated:
     ignored = answer.headers.get("ignored-members", "")
     names = tuple(unquote(name.strip()) for name in ignored.split(",") if name.strip())
     return Updated(version_of(answer), answer.headers.get("etag", ""), names)
+
+
+def read_batch(answer: httpx2.Response) -> list[BatchOutcome]:
+    return rows(BatchOutcome, json_as(answer, dict).get("Items"))
 
 
 def read_server(answer: httpx2.Response) -> str:

@@ -68,16 +68,18 @@ def writing(value: Any, member: str) -> Any:
     return value.name if isinstance(value, CustomerType | NewCustomerType) else value
 
 
-def merge_patch(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A merge patch from attribute or member names in any case; None stays, as it clears."""
-    names = {spec.name.lower(): spec for spec in flat.NAMES.values()} | dict(flat.NAMES)
+def merge_patch(
+    values: Mapping[str, Any], where: str = "patch_customer", more: Mapping[str, Field] = {}
+) -> dict[str, Any]:
+    """A merge patch from attribute or member names in any case, and `more` members; None stays, as it clears."""
+    names = {spec.name.lower(): spec for spec in flat.NAMES.values()} | dict(flat.NAMES) | dict(more)
     found: dict[str, Any] = {}
     for name, value in values.items():
         spec = names.get(name.lower())
         if spec is None:
-            raise unknown(name, {key: one.name for key, one in names.items()}, "patch_customer")
+            raise unknown(name, {key: one.name for key, one in names.items()}, where)
         if spec.member in found:
-            raise TypeError(f"patch_customer got {spec.member} twice, the second time as {name!r}.")
+            raise TypeError(f"{where} got {spec.member} twice, the second time as {name!r}.")
         found[spec.member] = [address_body(one) for one in value or ()] if spec.name == "addresses" else value
     return found
 

@@ -74,6 +74,22 @@ BODIES: dict[str, dict[str, Any]] = {
         "CustomerGroups": [1],
     },
     "ChangesToUndo": {"RequestID": "a1b2c3-4"},
+    "Batch": {
+        "Items": [
+            {"Action": "update", "ID": 1, "Fax": None, "CreditLimit": 2500.00},
+            {
+                "Action": "upsert",
+                "Key": "SourceId",
+                "SourceId": "shop-1001",
+                "FirstName": "Ada",
+                "LastName": "Lovelace",
+                "Email": "ada@example.com",
+                "CompanyId": 1,
+                "IsWholesale": False,
+            },
+        ],
+        "Atomic": False,
+    },
     "GroupMembers": {"CustomersIDs": [1]},
     "Login": {"Username": "ann@example.com", "Password": "correct horse"},
 }
@@ -151,6 +167,22 @@ def answer_examples() -> dict[str, Any]:
         "Undone": json.loads(
             undo.write([undo.Undone(replace(customer, phone1=""), replace(customer, version=3), (345,))], dry_run=True)
         ),
+        "BatchResult": {
+            "Items": [
+                {"Outcome": "updated", "ID": 1, "Version": 4, "Members": ["CreditLimit"], "Problems": {}},
+                {
+                    "Outcome": "created",
+                    "ID": 202,
+                    "Version": 1,
+                    "Members": ["FirstName", "LastName", "Email", "SourceId", "CompanyId"],
+                    "Problems": {},
+                },
+            ],
+            "Created": 1,
+            "Updated": 1,
+            "Unchanged": 0,
+            "Refused": 0,
+        },
         "CustomerPage": json.loads(wire.write_page([customer], 1, columns)),
         "NewId": 201,
         "CompanyPage": {"Items": [wire.write_company(company)], "TotalResults": 1},

@@ -34,6 +34,7 @@ ANSWERS = {
     "history": "CustomerChanges",
     "feed": "Feed",
     "undone": "Undone",
+    "batch": "BatchResult",
     "page": "CustomerPage",
     "id": "NewId",
     "companies": "CompanyPage",
@@ -98,6 +99,12 @@ DESCRIPTIONS = {
     + UNDO
     + " With `KeepCreated` such customers stay as they"
     " were created.",
+    "BatchCustomers": "Items are done in order, and each sees what those before it did; all of it is one commit. An"
+    " item has an `Action` and the members of a merge patch, as PatchCustomer takes them. `Key` says by which member"
+    " the customer is known: `ID`, `SourceId` (compared exactly) or `Email` (in any case); an `upsert` creates one when"
+    " nobody has it, or when there is no `ID`. A new customer needs what CreateCustomer asks for, with `IsWholesale`"
+    " for CustomerType, and the permission to create. `Version` is as If-Match. A refused item changes nothing and"
+    " says why; with `Atomic` the whole call is then a 400 that names the members as `Items[3].Phone1`.",
     "CreateToken": "Also takes a form, `application/x-www-form-urlencoded`. After five failures an account waits: 429.",
 }
 
@@ -304,7 +311,7 @@ def success(route: Route) -> Schema:
         found["description"] = "Done and on disk; the customer as it is now."
     elif route.answer in ("customer", "flat"):
         own = ("ETag",)
-    elif route.body in ("GroupMembers", "ChangesToUndo"):
+    elif route.body in ("GroupMembers", "ChangesToUndo", "Batch"):
         own = ("Ignored-Members",)
     if route.answer in ANSWERS:
         name = ANSWERS[route.answer]

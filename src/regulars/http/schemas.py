@@ -4,9 +4,10 @@ from datetime import datetime
 from decimal import Decimal
 from enum import Enum, IntEnum
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 from regulars import flat, history, queries, undo, wire
+from regulars.batch import Done
 from regulars.fields import DIGITS, INT32, PLACES, Field, fields_of
 from regulars.record import (
     Address,
@@ -41,6 +42,8 @@ ENUMERATIONS: tuple[type[Enum], ...] = (
     CustomerType,
     Channel,
     queries.Tristate,
+    flat.BatchAction,
+    flat.BatchKey,
 )
 
 # ---- patterns: as ECMA 262 has them; what Python's and Rust's engines read alike
@@ -203,6 +206,19 @@ def changes_to_undo() -> Schema:
     return {**found, "anyOf": [said["RequestID"], *by]}
 
 
+def batch_item() -> Schema:
+    """What to do with one customer: a merge patch, and whose."""
+    found = customer_patch()
+    own = request_body(flat.ITEM, ("Action",))["properties"]
+    return {**found, "properties": {**own, **found["properties"]}, "required": ["Action"]}
+
+
+def batch() -> Schema:
+    found = request_body(flat.BATCH, ("Items",))
+    found["properties"]["Items"] |= listed(ref("BatchItem"), flat.MOST_ITEMS)
+    return found
+
+
 def address() -> Schema:
     """An address is sent whole."""
     specs = {spec.member: spec for spec in fields_of(Address).values()}
@@ -249,6 +265,8 @@ def requests() -> dict[str, Schema]:
         "GroupMembers": closed(CustomersIDs={**listed(whole(1), wire.MOST_LISTED), "description": "Customers' ids."}),
         "CustomerPatch": customer_patch(),
         "ChangesToUndo": changes_to_undo(),
+        "BatchItem": batch_item(),
+        "Batch": batch(),
         "Login": closed(
             Username={**text(254, least=1), "description": "The employee's e-mail address."},
             Password={**text(1024, least=1), "format": "password"},
@@ -415,6 +433,17 @@ def answers() -> dict[str, Schema]:
                     Fields=change()["properties"]["Fields"],
                 ),
             },
+        ),
+        "BatchResult": closed(
+            Items={"type": "array", "items": ref("BatchOutcome"), "maxItems": flat.MOST_ITEMS},
+            **{name.title(): {"type": "integer", "minimum": 0} for name in get_args(Done)},
+        ),
+        "BatchOutcome": closed(
+            Outcome={"type": "string", "enum": list(get_args(Done))},
+            ID=WHOLE,
+            Version=WHOLE,
+            Members={"type": "array", "items": TEXT},
+            Problems=reasons,
         ),
         "CustomerPage": page(ref("ListedCustomer")),
         "ListedCustomer": closed(

@@ -1,13 +1,17 @@
 """Our own calls, below /api/v1 (contract §10)."""
 
+from collections import Counter
 from functools import partial
+from typing import get_args
 
-from regulars import customers, flat, history, queries, undo, wire
+from regulars import batch, customers, flat, history, queries, undo, wire
 from regulars.app import App
+from regulars.customers import Patch
 from regulars.errors import Refused
 from regulars.fields import INT64
+from regulars.flat import BatchAction, BatchReading
 from regulars.http.handling import book, caller, custom_columns, patch, path_id, unchanged, write
-from regulars.http.messages import Request, Response, etag, ignored_members
+from regulars.http.messages import Request, Response, etag, ignored_members, spelt_as
 from regulars.record import Change, Customer
 from regulars.store import Book
 from regulars.wire import Reading
@@ -62,3 +66,42 @@ def undone(dry_run: bool, headers: list[tuple[bytes, bytes]], done: list[undo.Un
 
 def shown(customer: Customer, book: Book) -> Response:
     return Response(200, flat.write(customer, custom_columns(book)), [etag(customer.version)])
+
+
+async def batch_customers(app: App, request: Request) -> Response:
+    found = flat.read_batch(wire.read_json(request.body), request.prefers("handling=strict"))
+    request.spelt = found.reading.spelt
+    if found.reading.problems:
+        raise Refused(found.reading.problems)
+    if any(one.action is not BatchAction.update for one in found.entries):
+        caller(request).require("create")
+    if found.atomic:  # then the problems of all items are told together
+        request.spelt |= found.spelt()
+    items = [
+        batch.Item(
+            one.action,
+            one.key,
+            one.value,
+            Patch(one.reading.values, one.reading.problems),
+            None if one.version is None else {one.version},
+        )
+        for one in found.entries
+    ]
+    async with app.batching:
+        return await write(app, request, partial(batched, found), batch.apply, items, found.atomic)
+
+
+def batched(found: BatchReading, outcomes: list[batch.Outcome], book: Book) -> Response:
+    items = [
+        {
+            "Outcome": one.done,
+            "ID": one.id,
+            "Version": one.version,
+            "Members": one.members,
+            "Problems": {spelt_as(name, entry.reading.spelt): why for name, why in one.problems.items()},
+        }
+        for one, entry in zip(outcomes, found.entries, strict=True)
+    ]
+    counts = Counter(one.done for one in outcomes)
+    totals = {name.title(): counts[name] for name in get_args(batch.Done)}
+    return Response(200, wire.encode({"Items": items, **totals}), ignored_members(found.reading))

@@ -6,7 +6,8 @@ they changed in bulk, commits once, and then answers every caller (design §1).
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
@@ -19,6 +20,7 @@ from regulars.errors import NotFound, Refused, RegularsError, Unauthenticated, U
 from regulars.fields import Record, differing, fields_of
 from regulars.record import EPOCH, REFERENCE, Address, Change, Customer, Employee
 from regulars.search import Filter
+from regulars.store.filed import Filed
 from regulars.store.watch import Newest, Watch
 
 log = logging.getLogger("regulars.store")
@@ -201,10 +203,13 @@ class Book:
 class Tx:
     """One tenant, one actor, one moment: all that a command can see and do. It never waits and never commits."""
 
-    __slots__ = ("_batch", "_changes", "_counters", "_made", "_names", "_seen", "_writes", "actor", "now", "tenant_id")
+    __slots__ = (
+        "_batch", "_changes", "_counters", "_filed", "_made", "_names", "_seen", "_writes", "actor", "now", "tenant_id"
+    )  # fmt: skip
 
-    def __init__(self, batch: "Batch", actor: Actor, now: datetime) -> None:
+    def __init__(self, batch: "Batch | Within", actor: Actor, now: datetime) -> None:
         self._batch = batch
+        self._filed: Filed | None = None
         self._writes: dict[Key, Any] = {}
         self._counters: dict[tuple[int, str], int] = {}
         self._changes: list[Change] = []
@@ -256,15 +261,27 @@ class Tx:
     def holders(self, term: str) -> set[int]:
         """The ids of the customers that are filed under a term (see `search`)."""
         ids = self._batch.holders((self.tenant_id, term))
-        for (kind, _, number), record in self._writes.items():
-            if kind is Customer:
-                (ids.add if term in search.terms(record, term[0]) else ids.discard)(number)
-        return ids
+        if not self._changes:
+            return ids
+        self._filed = self._filed or Filed(self._changes, self._writes)
+        return self._filed.amend((self.tenant_id, term), ids)
+
+    def holders_of(self, terms: Iterable[str]) -> dict[str, set[int]]:
+        """The same for several terms at once, so that all that is missing is loaded together."""
+        found, waiting = {}, False
+        for term in terms:
+            try:
+                found[term] = self.holders(term)
+            except Missing:
+                waiting = True
+        if waiting:
+            raise Missing
+        return found
 
     def forget(self) -> None:
         """Take back all that the command has written."""
         self._writes, self._counters, self._changes, self._names = {}, {}, [], {}
-        self._made = []
+        self._made, self._filed = [], None
 
     def next_id(self, name: str) -> int:
         """The next number of a counter of this tenant; counters start at 1."""
@@ -278,6 +295,22 @@ class Tx:
             value = self._batch.counter(key)
         self._counters[key] = value + by
         return value + by
+
+    def counter(self, key: tuple[int, str]) -> int:
+        value = self._counters.get(key)
+        return self._batch.counter(key) if value is None else value
+
+    @contextmanager
+    def part(self) -> Iterator["Tx"]:
+        """A part of a command: what is done through it counts only if the block does not raise."""
+        part = Tx(Within(self), self.actor, self.now)
+        yield part
+        self._writes.update(part._writes)
+        self._counters.update(part._counters)
+        self._changes += part._changes
+        self._made += part._made
+        for key, names in part._names.items():
+            self._names.setdefault(key, set()).update(names)
 
     def put(self, after: R, *, new: bool = False, undoes: tuple[int, ...] = ()) -> R:
         """Write a record; one that is as it was is not written. A customer gets its new version, its time of change
@@ -324,6 +357,30 @@ class Tx:
         )
         self._made.append(after)
         return after
+
+
+class Within:
+    """What a part of a command stands on: the batch as the command has left it so far."""
+
+    __slots__ = ("_tx",)
+
+    def __init__(self, tx: Tx) -> None:
+        self._tx = tx
+
+    def find(self, key: Key) -> Any:
+        return self._tx.find(key[0], key[2])
+
+    def all(self, kind: type[Record], tenant_id: int) -> dict[int, Any]:
+        return {one.id: one for one in self._tx.all(kind)}  # type: ignore[attr-defined]
+
+    def holders(self, key: TermKey) -> set[int]:
+        return self._tx.holders(key[1])
+
+    def counter(self, key: tuple[int, str]) -> int:
+        return self._tx.counter(key)
+
+    def book_now(self, tenant_id: int) -> Book:
+        return self._tx.book()
 
 
 UNTRACKED = frozenset({"tenant_id", "id", "version", "change_id", "created_on", "modified_on"})
@@ -399,6 +456,7 @@ class Batch:
         self.changes: list[Change] = []
         self.made: list[Customer] = []
         self.bound: set[Key] = set()
+        self.filed = Filed(self.changes, self.current)
 
     def find(self, key: Key) -> Any:
         if key in self.current:
@@ -436,11 +494,8 @@ class Batch:
         if key not in self.loaded_holders:
             self.missing_terms.add(key)
             raise Missing
-        ids = set(self.loaded_holders[key])
-        for (kind, tenant_id, number), record in self.current.items():
-            if kind is Customer and tenant_id == key[0]:
-                (ids.add if key[1] in search.terms(record, key[1][0]) else ids.discard)(number)
-        return ids
+        ids = self.loaded_holders[key]
+        return self.filed.amend(key, ids) if self.changes else set(ids)
 
     def counter(self, key: tuple[int, str]) -> int:
         if key in self.counters:
