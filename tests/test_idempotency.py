@@ -52,9 +52,10 @@ def until(done: Callable[[], Any]) -> None:
 
 @pytest.mark.parametrize("route", WRITES, ids=lambda route: route.name)
 def test_every_write_is_done_once_and_answered_again(api: Api, customer: int, route: Route) -> None:
-    number = 1 if "CustomersGroups" in route.path else customer
+    api.update(customer, Mobile="1")
+    number = {"AddCustomersToGroup": 1, "UndoChange": api.changes(customer)[0].id}.get(route.name, customer)
     path, key = route.path.replace("{id}", str(number)), fresh()
-    body = {**BODIES[route.body], "Unknown": 1}
+    body = {**BODIES[route.body], "Unknown": 1} if route.body else None
     prefer = {"Prefer": "return=representation"} if route.method == "PUT" else {}
     first = api.call(route.method, path, body, Idempotency_Key=key, **prefer)
     assert first.status_code == 200, first.text
@@ -63,7 +64,7 @@ def test_every_write_is_done_once_and_answered_again(api: Api, customer: int, ro
     assert same(first, api.call(route.method, path, body, Idempotency_Key=key, **prefer))
     assert same(first, api.call(route.method, path.upper() + "/", body, Idempotency_Key=key, **prefer))
     assert (api.list()["TotalResults"], len(api.changes(customer))) == (listed, changed + 1)
-    assert "Ignored-Members" in first.headers
+    assert ("Ignored-Members" in first.headers) == bool(route.body)
 
 
 def test_an_update_that_alters_nothing_is_kept_too(api: Api, customer: int) -> None:
