@@ -1,12 +1,21 @@
 """The commands, as a user types them."""
 
+import asyncio
+import json
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from regulars import customers
+from regulars.app import backend
 from regulars.cli import demo_text, main
+from regulars.customers import Patch
+from regulars.store import Actor, Store
 
 
 def call(*arguments: str, store: Path | str | None = None, ok: bool = True, **environment: str) -> Result:
@@ -143,3 +152,42 @@ def test_the_demo_prints_lines_to_paste() -> None:
     text = demo_text(9000)
     assert text.count("curl") == 3
     assert "http://127.0.0.1:9000/rest/api/token" in text
+
+
+def test_undo_shows_what_it_would_do_does_it_and_says_what_is_in_the_way(book: str) -> None:
+    def edit(**values: str) -> None:
+        async def work() -> None:
+            async with Store(backend(book)) as store:
+                await store.run(Actor(1, 0, "operator", "cli", "wrong"), customers.update, 1, Patch(values))
+
+        asyncio.run(work())
+
+    call("sample", "--customers", "2", store=book)
+    edit(phone1="1", fax="0")
+    edit(phone1="2")
+    before = table(call("changes", "1", store=book))
+    [row] = table(call("undo", "4", "--dry-run", store=book))
+    assert (row["customer"], row["member"], row["is"], row["would be"]) == ("1", "Phone1", "2", "1")
+    assert table(call("changes", "1", store=book)) == before
+    refused = call("undo", "3", store=book, ok=False)
+    assert "Nothing was undone: Phone1 of customer 1 was altered again" in refused.output
+    assert "1\tPhone1\t1\t2\toperator\t4" in refused.output
+    done = table(call("undo", "--request", "wrong", store=book))
+    assert {one["member"] for one in done} == {"Phone1", "Fax"}
+    assert table(call("undo", "--employee", "Operator", "--since", "2026-01-01", "--door", "nowhere", store=book)) == []
+    for arguments in ([], ["5", "--request", "x"], ["--since", "soon", "--door", "cli"], ["999"], ["1"]):
+        assert call("undo", *arguments, store=book, ok=False).output.startswith("Error: ")
+
+
+def test_changes_are_followed_from_where_one_says(book: str) -> None:
+    call("sample", "--customers", "3", store=book)
+    command = [sys.executable, "-m", "regulars", "changes", "--follow", "--after", "1", "--store", book]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert [json.loads(process.stdout.readline())["ID"] for _ in range(2)] == [2, 3]
+        call("sample", "--customers", "1", store=book)
+        assert json.loads(process.stdout.readline())["Kind"] == "created"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+    for arguments in ([], ["1", "--follow"], ["1", "--after", "1"], ["--follow", "--after", "2-1"]):
+        assert "Expected" in call("changes", *arguments, store=book, ok=False).output

@@ -10,11 +10,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -30,6 +32,7 @@ from regulars.errors import (
     Conflict,
     Denied,
     NotFound,
+    Overtaken,
     Refused,
     RegularsError,
     Reused,
@@ -40,7 +43,7 @@ from regulars.errors import (
 from regulars.http.protocol import Protocol
 from regulars.http.routes import ROUTES, Router
 from regulars.http.server import Server
-from regulars.record import Address, Company, CustomerType, NewCustomerType, Rating
+from regulars.record import Address, Change, Company, CustomerType, NewCustomerType, Rating
 from regulars.settings import Settings
 
 USER, PASSWORD, SAMPLE = "ann@example.com", "correct horse", 120
@@ -244,7 +247,7 @@ def test_every_public_route_has_a_method() -> None:
 
 
 def test_every_method_is_documented_and_the_same_on_both_clients() -> None:
-    for method in [*(name for name, _, _ in METHODS.values()), "log_in", "iterate_customers"]:
+    for method in [*(name for name, _, _ in METHODS.values()), "log_in", "iterate_customers", "follow_changes"]:
         one, other = getattr(Client, method), getattr(AsyncClient, method)
         assert len(inspect.getdoc(one) or "") > 20, method
         assert inspect.signature(one).parameters == inspect.signature(other).parameters
@@ -853,3 +856,69 @@ def test_importing_the_store_does_not_import_the_client(tmp_path: Path) -> None:
         "assert not hasattr(regulars, 'nonsense')"
     )
     subprocess.run([sys.executable, "-c", check], check=True, cwd=tmp_path)
+
+
+# ---- the history, undo and the feed
+
+
+def test_the_history_of_a_customer_and_undo(book: Any, ada: int) -> None:
+    book.update_customer(ada, phone1="1")
+    book.update_customer(ada, phone1="2")
+    first = book.list_customer_changes(ada, limit=2)
+    (last, before) = first.items
+    assert (last.kind, last.version, last.fields, last.customer_id) == ("updated", 3, '{"Phone1":["1","2"]}', ada)
+    (created,) = book.list_customer_changes(ada, cursor=first.next).items
+    assert (created.kind, created.fields, created.undoes) == ("created", "{}", ())
+    with pytest.raises(Overtaken) as overtaken:
+        book.undo_change(before.id)
+    assert [(one["Member"], one["Found"]) for one in overtaken.value.conflicts] == [("Phone1", "2")]
+    assert book.undo_change(last.id, dry_run=True)["DryRun"] is True
+    (done,) = book.undo_changes(request_id=last.request_id)["Customers"]
+    assert (done["Undoes"], book.get_customer(ada).customer.phone1) == ([last.id], "1")
+    assert book.list_customer_changes(ada, limit=1).items[0].undoes == (last.id,)
+    assert book.undo_changes(employee=USER, since=last.at, dry_run=True)["Customers"] == []
+
+
+def followed(kind: str, client: Any, after: str, count: int) -> list[Change]:
+    """The next changes of a client's feed."""
+    if kind == "sync":
+        return list(islice(client.follow_changes(after=after), count))
+
+    async def work() -> list[Change]:
+        found = []
+        async with aclosing(client.client.follow_changes(after=after)) as changes:
+            async for one in changes:
+                found.append(one)
+                if len(found) == count:
+                    break
+        return found
+
+    result: list[Change] = client.runner.run(work())
+    return result
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_the_feed_is_followed_page_by_page_and_can_be_resumed(url: str, kind: str) -> None:
+    client = connected(kind, url)
+    one, two = followed(kind, client, "1-0", 2)
+    assert (one.id, two.id, one.kind, one.tenant_id) == (1, 2, "created", 1)
+    (three,) = followed(kind, client, f"{two.tenant_id}-{two.id}", 1)
+    assert three.id == 3
+    assert len(followed(kind, client, "1-0", SAMPLE)) == SAMPLE
+    client.close()
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_following_survives_outages_and_misses_nothing(failing: Failing, kind: str) -> None:
+    def page(*numbers: int) -> tuple[int, dict[str, str], Any]:
+        items = [{"ID": number, "CustomerID": 5, "Kind": "updated", "Fields": {}} for number in numbers]
+        return 200, {}, {"Items": items, "Cursor": f"1-{numbers[-1]}", "More": False}
+
+    outage = (503, {"Retry-After": "2"}, {"Message": "busy"})
+    failing.answers = [page(1, 2), outage, "hang up", outage, page(3), *["hang up"] * 3, page(4)]
+    client = connected(kind, failing.url, retries=0)
+    assert [one.id for one in followed(kind, client, "1-0", 4)] == [1, 2, 3, 4]
+    asked = [parse_qs(urlsplit(path).query)["after"] for path in failing.paths() if "changes" in path]
+    assert asked == [["1-0"], *[["1-2"]] * 4, *[["1-3"]] * 4]
+    assert len(client.sleeps) == 6 and client.sleeps[0] >= 2
+    client.close()

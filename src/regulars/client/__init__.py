@@ -61,8 +61,9 @@ from regulars.client.bodies import (
     query,
     writing,
 )
-from regulars.client.calls import Call, Outcome, Trial, Walk
-from regulars.record import Address, Company
+from regulars.client.calls import Call, Following, Outcome, Trial, Walk
+from regulars.errors import TooMany, Unavailable
+from regulars.record import Address, Change, Company
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -86,12 +87,18 @@ LONGEST_WAIT = 60.0
 """When the service asks for a longer pause than this, in seconds, the error is raised at once."""
 VENDOR, OWN = "/rest/api", "/api/v1"
 """Where the vendor's calls are; our own are beside it, and their paths begin with a slash."""
+LONGEST_PATIENCE = 20
+"""For how many seconds the service is asked to wait for a change; less when the client itself waits less."""
 MARGIN = 60.0
 """A token is renewed this many seconds before it expires, but not before nine tenths of its life."""
 
 
 def listing(page: int, filters: Mapping[str, FilterValue], size: int = queries.MOST_PAGE_SIZE) -> Call[CustomerPage]:
     return Call("GET", "Customers", read_page, query=paging(page, size) + query(filters))
+
+
+def patience(timeout: float) -> int:
+    return max(1, min(LONGEST_PATIENCE, int(timeout / 2)))
 
 
 @cache
@@ -464,6 +471,7 @@ class Client(Operations):
         super().__init__(base_url, username, password, retries, longest_wait, clock)
         self._http = httpx2.Client(timeout=timeout, transport=transport, verify=trusted())
         self._sleep = sleep
+        self._patience = patience(timeout)
         self._lock = threading.Lock()
 
     def __enter__(self) -> "Client":
@@ -487,6 +495,18 @@ class Client(Operations):
         walk = Walk()
         while walk.number:
             yield from walk.take(self._send(listing(walk.number, filters)))
+
+    def follow_changes(self, *, after: str = "latest") -> Iterator[Change]:
+        """Every change after a cursor as it comes, each once and in order, for ever; an outage is waited for. To go on
+        after one another time, `after` is `f"{change.tenant_id}-{change.id}"`."""
+        following = Following(after)
+        while True:
+            try:
+                page = self.read_feed(after=following.after, limit=queries.MOST_CHANGES, wait=self._patience)
+            except (TooMany, Unavailable) as error:
+                self._sleep(following.pause(error))
+            else:
+                yield from following.take(page)
 
     def _send(self, call: Call[T]) -> T:
         trial = self._trial(call)
@@ -532,6 +552,7 @@ class AsyncClient(Operations):
         super().__init__(base_url, username, password, retries, longest_wait, clock)
         self._http = httpx2.AsyncClient(timeout=timeout, transport=transport, verify=trusted())
         self._sleep = sleep
+        self._patience = patience(timeout)
         self._lock = asyncio.Lock()
 
     async def __aenter__(self) -> "AsyncClient":
@@ -556,6 +577,19 @@ class AsyncClient(Operations):
         while walk.number:
             for one in walk.take(await self._send(listing(walk.number, filters))):
                 yield one
+
+    async def follow_changes(self, *, after: str = "latest") -> AsyncIterator[Change]:
+        """Every change after a cursor as it comes, each once and in order, for ever; an outage is waited for. To go on
+        after one another time, `after` is `f"{change.tenant_id}-{change.id}"`."""
+        following = Following(after)
+        while True:
+            try:
+                page = await self.read_feed(after=following.after, limit=queries.MOST_CHANGES, wait=self._patience)
+            except (TooMany, Unavailable) as error:
+                await self._sleep(following.pause(error))
+            else:
+                for one in following.take(page):
+                    yield one
 
     async def _send(self, call: Call[T]) -> T:
         trial = self._trial(call)

@@ -28,7 +28,7 @@ from regulars.errors import (
     Unconditional,
 )
 from regulars.fields import Field, Invalid, fields_of, to_int, to_moment
-from regulars.record import Address, Change, ColumnType, Company, Customer, Rating
+from regulars.record import EPOCH, Address, Change, ColumnType, Company, Customer, Rating
 
 T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
@@ -238,7 +238,7 @@ def total_of(page: Mapping[str, Any]) -> int:
 def read_change(item: dict[str, Any]) -> Change:
     """A change as the service tells it."""
     told = {"Fields": wire.encode(item.get("Fields")).decode(), "Undoes": tuple(item.get("Undoes") or ())}
-    return decode(Change, {"row": item | told}, "row")[0]
+    return decode(Change, {"row": {"At": EPOCH.isoformat()} | item | told}, "row")[0]
 
 
 def read_change_page(answer: httpx2.Response) -> ChangePage:

@@ -2,15 +2,17 @@
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import httpx2
+from msgspec.structs import replace
 
 from regulars import queries
-from regulars.client.answers import CustomerPage, ListedCustomer, failure
+from regulars.client.answers import CustomerPage, FeedPage, ListedCustomer, failure
 from regulars.errors import RegularsError, Running, TooMany, Unauthenticated, Unavailable
+from regulars.record import Change
 
 T = TypeVar("T")
 
@@ -74,6 +76,27 @@ class Trial:
         doubt = "" if known else " Whether it took effect is not known."
         why = f"{type(error).__name__}: {error}".rstrip(": .")
         return Unavailable(f"No answer to {self.call.method} {self.call.path}: {why}.{doubt}")
+
+
+class Following:
+    """Where a reader of the feed is, and how long it waits after a failure."""
+
+    def __init__(self, after: str) -> None:
+        self.after = after
+        self.failures = 0
+
+    def pause(self, error: TooMany | Unavailable) -> float:
+        backoff = min(BACKOFF * 2.0**self.failures, LONGEST_BACKOFF) * random.uniform(0.5, 1.0)
+        self.failures = min(self.failures + 1, 10)
+        return max(error.retry_after, backoff)
+
+    def take(self, page: FeedPage) -> Iterator[Change]:
+        """The page's changes, as those of their tenant; the reader is behind them then."""
+        self.failures = 0
+        tenant_id = int(page.cursor.partition("-")[0])
+        for one in page.items:
+            yield replace(one, tenant_id=tenant_id)
+        self.after = page.cursor
 
 
 class Walk:

@@ -709,12 +709,12 @@ class Store:
                 await self.backend.rollback()
                 return set()
             lost = {(Customer, *key) for key in await self.backend.commit(plan)}
-            if self._watch.waited_for:
-                self._watch.tell(*(one for one in plan.made if (Customer, one.tenant_id, one.id) not in lost))
         except BaseException:
             self._forget()
             await self.backend.rollback()
             raise
+        if self._watch.waited_for:
+            self._watch.tell(*(one for one in plan.made if (Customer, one.tenant_id, one.id) not in lost))
         if plan.reference:
             self._forget_books()
         for (tenant, name), value in batch.counters.items():
