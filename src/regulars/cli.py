@@ -697,7 +697,7 @@ def undo_(
         raise Fail("Expected the number of a change; or --request; or --since with --employee or --door.")
     rows = []
     for one in run(put_back(chosen, tenant, change_id, wanted, dry_run)):
-        for member, (old, new) in decoded(undo.told(one, dry_run=dry_run)["Fields"]).items():
+        for member, (old, new) in decoded(undo.told(one)["Fields"]).items():
             rows.append([str(one.after.id), str(one.after.version), member, plain(old), plain(new)])
     table = Table("customer", "version", "member", "is" if dry_run else "was", "would be" if dry_run else "is")
     for row in rows:
