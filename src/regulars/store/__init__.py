@@ -39,7 +39,7 @@ MOST_IN_BATCH = 256
 MOST_WAITING = 4096
 MOST_TRIES = 8
 """How often a batch is run when others keep getting in its way."""
-MOST_LOSSES = 3
+MOST_LOSSES = 2
 """A command that others were faster than so often is run while nobody else can write."""
 
 MOST_SEARCHED = 1_000_000
@@ -87,6 +87,11 @@ class Plan:
     def tenants(self) -> set[int]:
         written = {one.tenant_id for some in (self.inserts, self.updates) for rows in some.values() for one in rows}  # type: ignore[attr-defined]
         return written | {tenant for tenant, *_ in self.counters}
+
+    def leaves(self, lost: Collection[tuple[int, int]]) -> bool:
+        """Whether anything is left to write without these customers."""
+        kinds = {*self.inserts, *self.updates} - {Change, Customer}
+        return bool(kinds or self.counters) or any((one.tenant_id, one.id) not in lost for one in self.made)
 
     def made_in(self, tenant: int) -> int:
         """How many changes of a tenant."""

@@ -274,7 +274,7 @@ class Postgres:
     async def commit(self, plan: Plan) -> Collection[tuple[int, int]]:
         found = await self._write(plan)
         self._judge(plan, found)
-        await self._connection.execute("COMMIT")
+        await self._connection.execute("COMMIT" if plan.leaves(found.lost) else "ROLLBACK")
         if any(mark.changes != self._begun[tenant].changes for tenant, mark in found.marks.items()):
             plan.renumber({tenant: mark.changes for tenant, mark in found.marks.items()}, found.lost)
         self._remember(plan, found)
