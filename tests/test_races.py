@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -16,12 +17,12 @@ from test_nodes import add_one, check_feed
 from test_postgres import until, waiting
 from test_store import ACTOR, START, opened, patch, run
 
-from regulars import access, customers, search
+from regulars import access, customers, idempotency, search
 from regulars.app import backend
 from regulars.errors import Conflict, Refused, Unauthenticated
 from regulars.fields import Record
-from regulars.record import Address, Company, Customer, Employee, Tenant
-from regulars.store import MOST_LOSSES, Plan, Store, TermKey, Tx
+from regulars.record import Address, Answer, Company, Customer, Employee, Tenant
+from regulars.store import MOST_LOSSES, Book, Plan, Store, TermKey, Tx
 from regulars.store.postgres import Postgres
 from regulars.store.writing import Written
 
@@ -382,6 +383,34 @@ def force(tx: Tx, number: int, values: dict[str, Any], only_from: str) -> Custom
     before = tx.get(Customer, number)
     assert before.email == only_from
     return tx.put(msgspec.structs.replace(before, **values))
+
+
+@pytest.mark.parametrize("text", ["same", "another"])
+def test_what_a_key_was_answered_is_what_was_written(url: str, text: str) -> None:
+    """The other node changes the customer first: for a request with the same key, which is then the only one, or with
+    another one, of which the answer that was made before knew nothing."""
+
+    def keyed(tx: Tx, text: str) -> tuple[Answer, bool]:
+        key = idempotency.key_of(text, 1)
+        return idempotency.once(tx, key, partial(answer, key), customers.update, 1, patch(phone1=text))
+
+    def answer(key: idempotency.Key, customer: Customer, _: Book) -> Answer:
+        return Answer(1, key.id, key.digest, START, 200, (), f"version {customer.version}")
+
+    async def work() -> None:
+        async with two(url, 2) as (fast, slow):
+            await slow.run(ACTOR, keyed, "warm")
+            taken = slow.run(ACTOR, keyed, "same")
+            async with slow.stopped_at("commit"):
+                first, _ = await fast.run(ACTOR, keyed, text)
+            second, replayed = await taken
+            assert (first.body, replayed) == ("version 3", text == "same")
+            assert second.body == ("version 3" if replayed else "version 4")
+            for node in (fast, slow):
+                assert (await node.get(Customer, 1, 1)).version == (3 if replayed else 4)
+
+    run(work)
+    check_feed(url)
 
 
 PLACE = Address(id=0, contact_name="A", country="DE", city="Ulm", zip_code="1", address="B 1")
