@@ -12,11 +12,11 @@ from typing import Any
 
 import click
 
-from regulars import flat, history, record, undo, wire
+from regulars import flat, history, record, undo, webhooks, wire
 from regulars.cli import main as command
 from regulars.errors import RegularsError
-from regulars.fields import DIGITS, PLACES, Field, fields_of, shown
-from regulars.http import openapi
+from regulars.fields import DIGITS, PLACES, Field, Record, fields_of, shown
+from regulars.http import openapi, schemas
 from regulars.http.messages import STATUS
 from regulars.http.routes import ALIASES, ROUTES, Route
 from regulars.record import Tenant
@@ -380,6 +380,12 @@ def body_part(route: Route) -> str:
                 " send fewer items in a call."
             )
             return "\n\n".join((body_rows(flat.BATCH, ("Items",)), rules, body_rows(flat.ITEM, ("Action",)), limits))
+        case "Webhook":
+            return body_rows(webhooks.NAMES, ("URL",)) + "\n\n" + openapi.DESCRIPTIONS["CreateWebhook"]
+        case "WebhookPatch":
+            return "The members of [CreateWebhook](#createwebhook). " + openapi.DESCRIPTIONS["PatchWebhook"]
+        case "Resend":
+            return '`{"ChangeIDs": [345, 346]}`, at most 100. ' + openapi.DESCRIPTIONS["ResendEvents"]
         case "Login":
             return body_rows(wire.LOGIN, ("Username", "Password"))
     return f"A `{route.body}`." if route.body else ""
@@ -438,6 +444,20 @@ def flat_part() -> str:
 CHANGE = openapi.schemas()["Change"]["properties"]
 
 
+def member_rows(kind: type[Record]) -> list[list[str]]:
+    """The members of a record of our own."""
+    members = schemas.public(kind)
+    docs = {spec.member: spec.doc for spec in fields_of(kind).values()}
+    return [[f"`{name}`", kind_of(schema), docs[name]] for name, schema in members.items()]
+
+
+def webhook_part() -> str:
+    """The members of an endpoint, and of how far it was told."""
+    waiting = ["`Waiting`", "integer", "How many events were read from the feed and are not delivered yet."]
+    rows = [*member_rows(record.Endpoint), *member_rows(record.Progress), waiting]
+    return table(["member", "kind", "meaning"], rows)
+
+
 def answer_part(route: Route) -> str:
     """What a call answers."""
     schema = openapi.schemas().get(openapi.ANSWERS.get(route.answer, ""))
@@ -479,6 +499,18 @@ def answer_part(route: Route) -> str:
             )
             answer = f'Answers `{{"Items": [{{…}}], "TotalResults": 3}}`; an item has {keys_of(item)}.'
             return answer + (more if route.answer == "page" else "")
+        case "webhook" if route.method == "GET":
+            return webhook_part()
+        case "webhook":
+            return "Answers the endpoint as [GetWebhook](#getwebhook) does."
+        case "new_webhook":
+            return "Answers the endpoint as [GetWebhook](#getwebhook) does, and its `Secret`."
+        case "webhooks":
+            return 'Answers `{"Items": [{…}]}`, each as [GetWebhook](#getwebhook) gives it.'
+        case "deliveries":
+            return 'Answers `{"Items": [{…}]}`; an item has:\n\n' + table(
+                ["member", "kind", "meaning"], member_rows(record.Delivery)
+            )
         case "choices" if schema:
             return f"Answers a list; an item has {keys_of(schema['items'])}."
         case _ if schema:

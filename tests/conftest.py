@@ -339,8 +339,10 @@ def _of(tenant_id: int, record: Any) -> Any:
 
 @contextmanager
 def running(store: Path | str, protocol: type[Protocol] = Protocol, **settings: Any) -> Iterator[Running]:
-    """A server of its own on a new book (a URL, or a folder for a file) with the usual tenants."""
-    chosen = Settings(store=store if isinstance(store, str) else f"sqlite:///{store / 'book.db'}", **settings)
+    """A server of its own on a new book (a URL, or a folder for a file) with the usual tenants. It sends no events
+    unless that is asked for: tests make endpoints up."""
+    url = store if isinstance(store, str) else f"sqlite:///{store / 'book.db'}"
+    chosen = Settings(**{"store": url, "webhooks": False, **settings})
     asyncio.run(migrate(chosen.store))
     with Running(chosen, Clock(), protocol) as server:
         hashed = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)

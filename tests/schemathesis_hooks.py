@@ -33,6 +33,9 @@ RULES = (
     (rf"CustomColumns{ITEM}\.ColumnName", "Expected each column once"),  # unique by one member of the items
     (rf"CustomColumns{ITEM}\.Value", ""),  # types are the tenant's
     (r"CustomersIDs", "Expected ids of customers, got unknown "),
+    (r"URL", "Expected a public address"),  # of addresses in numbers
+    (r"URL", "Expected at most "),  # counts the endpoints that there are
+    (r"ChangeIDs", "Expected changes that the endpoint came past"),  # changes are the tenant's
     (r"carrier", "Expected one of the carriers "),  # carriers are the tenant's
 )
 
@@ -48,5 +51,7 @@ def filter_failure(context: Any, failure: Failure, case: Any, response: Any) -> 
         return not any(isinstance(value, str) and value.isspace() for value in (case.query or {}).values())
     if not isinstance(failure, RejectedPositiveData) or response.status_code != 400:
         return True
-    problems = response.json().get("ModelState", {})
-    return not problems or not all(is_rule(member, one) for member, why in problems.items() for one in why)
+    body = response.json()
+    problems = [(member, one) for member, why in body.get("ModelState", {}).items() for one in why]
+    problems += [(one["member"], one["detail"]) for one in body.get("errors", [])]
+    return not problems or not all(is_rule(member, why) for member, why in problems)

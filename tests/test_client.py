@@ -71,6 +71,14 @@ METHODS: dict[str, tuple[str, tuple[Any, ...], dict[str, Any]]] = {
     "ReadFeed": ("read_feed", (), {"after": "1-12", "limit": 5, "wait": 3}),
     "PatchCustomer": ("patch_customer", (7, {"Phone1": None}), {}),
     "BatchCustomers": ("batch_customers", ([{"action": "update", "id": 7, "fax": None}],), {"atomic": True}),
+    "ListWebhooks": ("list_webhooks", (), {}),
+    "CreateWebhook": ("create_webhook", ("https://shop.example.com/hook",), {"events": ["customer.created"]}),
+    "GetWebhook": ("get_webhook", (3,), {}),
+    "PatchWebhook": ("patch_webhook", (3,), {"Description": None}),
+    "DeleteWebhook": ("delete_webhook", (3,), {}),
+    "RotateWebhookSecret": ("rotate_webhook_secret", (3,), {}),
+    "ListDeliveries": ("list_deliveries", (3,), {"limit": 7}),
+    "ResendEvents": ("resend_events", (3, [1, 2]), {}),
     "GetServerByTeam": ("server_by_team", ("tt",), {}),
 }
 """Route → method, with arguments to try. (CreateToken is `log_in`.)"""

@@ -20,15 +20,14 @@ from regulars import access, cli, customers, sandbox, search
 from regulars.app import backend, migrate
 from regulars.errors import Unavailable
 from regulars.fields import fields_of
-from regulars.record import REFERENCE, Answer, Change, Customer
+from regulars.record import RECORDS, Customer
 from regulars.settings import shown
 from regulars.store import Again, Store, Tx, link
 from regulars.store.migrations import Schema, migrations
 from regulars.store.postgres import LOOK_UP, Postgres, column_type, numbered
 from regulars.store.statements import columns, matches
 
-KINDS = (*REFERENCE, Customer, Change, Answer)
-TABLES = {kind.table for kind in KINDS} | {"customer_terms", "counters"}
+TABLES = {kind.table for kind in RECORDS} | {"customer_terms", "counters"}
 """Every table that has rows of tenants."""
 
 
@@ -63,7 +62,7 @@ def test_the_migrations_give_what_the_declarations_ask_for(url: str) -> None:
         "SELECT table_name, column_name FROM information_schema.key_column_usage"
         " WHERE table_schema = 'public' ORDER BY table_name, ordinal_position",
     )
-    for kind in KINDS:
+    for kind in RECORDS:
         asked = [(name, column_type(kind, name)) for name in columns(kind)]
         mine = [row for row in found if row[0] == kind.table]
         assert [(name, type_) for _, name, type_, *_ in mine] == asked

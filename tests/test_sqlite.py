@@ -12,7 +12,7 @@ from test_store import ACTOR, START, opened, patch, run
 
 from regulars import customers, search
 from regulars.fields import fields_of
-from regulars.record import REFERENCE, Answer, Change, Customer
+from regulars.record import RECORDS
 from regulars.store.migrations import Schema, migrations
 from regulars.store.sqlite import Sqlite, migrate
 from regulars.store.statements import matches, sql_type
@@ -20,7 +20,7 @@ from regulars.store.statements import matches, sql_type
 
 def test_the_migrations_give_what_the_declarations_ask_for(tmp_path: Path) -> None:
     assert migrate(tmp_path / "a.db") == [number for number, _ in migrations("sqlite")]
-    for record in (*REFERENCE, Customer, Change, Answer):
+    for record in RECORDS:
         found = rows(tmp_path / "a.db", f"PRAGMA table_info({record.table})")
         asked = [(name, sql_type(spec), 1) for name, spec in fields_of(record).items()]
         assert [(name, kind, notnull) for _, name, kind, notnull, *_ in found] == asked

@@ -17,7 +17,7 @@ from regulars.record import Change, Customer
 
 REQUIREMENTS = Path(__file__).parent.parent / "requirements-fastapi.txt"
 ENVIRONMENT = {"SERVICE_USER": regulars.USER, "SERVICE_PASSWORD": regulars.PASSWORD, "SERVICE_SECRET": "s" * 64}
-NOT_KEPT = ("change_id", "previous_id")
+NOT_KEPT = ("change_id", "previous_id", "undoes")
 """What belongs to the product's feed of changes, and would not be there."""
 
 

@@ -15,9 +15,9 @@ WITH old AS (
     RETURNING c.comments, c.email, c.phone1, c.salesman, c.rating
 )
 INSERT INTO changes (tenant_id, id, previous_id, customer_id, version, at, employee_id, employee, door, request_id,
-                     kind, fields)
+                     kind, undoes, fields)
 SELECT 1, old.next, old.change_id, old.id, old.version + 1, now()::text, 1, 'bench@example.com', 'api',
-       '0123456789abcdef0123456789abcdef', 'updated',
+       '0123456789abcdef0123456789abcdef', 'updated', '[]',
        '{"Comments":["' || old.comments || '","' || new.comments || '"],"Email":["' || old.email || '","' || new.email
        || '"],"Phone1":["' || old.phone1 || '","' || new.phone1
        || '"],"Salesman":["' || old.salesman || '","' || new.salesman || '"],"Rating":[' || old.rating || ','

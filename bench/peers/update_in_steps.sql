@@ -12,9 +12,9 @@ UPDATE customers
        rating = (:old_rating + 1) % 6
  WHERE tenant_id = 1 AND id = :id;
 INSERT INTO changes (tenant_id, id, previous_id, customer_id, version, at, employee_id, employee, door, request_id,
-                     kind, fields)
+                     kind, undoes, fields)
 VALUES (1, :old_next, :old_change_id, :id, :old_version + 1, now()::text, 1, 'bench@example.com', 'api',
-        '0123456789abcdef0123456789abcdef', 'updated',
+        '0123456789abcdef0123456789abcdef', 'updated', '[]',
         '{"Comments":["' || :old_comments || '","Prefers delivery before noon; the yard closes at three (#' || :n
         || ')"],"Email":["' || :old_email || '","anna' || :n || '@shop' || :n % 977 || '.example.com"],"Phone1":["'
         || :old_phone1 || '","(210) 555-' || :n || '"],"Salesman":["' || :old_salesman || '","Anna Berg ' || :n

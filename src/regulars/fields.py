@@ -24,7 +24,7 @@ INT32, INT64 = 2**31 - 1, 2**63 - 1
 DIGITS, PLACES = 18, 6
 """A decimal has at most 18 digits, 6 of them after the point: what both databases and any client keep exactly."""
 
-Body = Literal["customer", "order_options", "shipping", "address", "none"]
+Body = Literal["customer", "order_options", "shipping", "address", "webhook", "none"]
 Match = Literal["equal", "starts", "ends", "range"]
 
 

@@ -19,13 +19,14 @@ import msgspec
 
 from regulars import search
 from regulars.fields import Record
-from regulars.record import REFERENCE, Change, Customer, Tenant
+from regulars.record import RECORDS, Change, Customer, Tenant
 from regulars.store import NEXT_CHANGE, TOTAL_CUSTOMERS, Again, Clash, Plan, statements
 from regulars.store.statements import Row
 from regulars.store.whole import COPYING, Counters, Mark, Report, Whole
 
 LARGE: Mapping[type[Record], str] = {Change: NEXT_CHANGE, Customer: TOTAL_CUSTOMERS}
 """The large tables, and the counter that tells how many rows of a tenant each has."""
+KINDS = (*(kind for kind in RECORDS if kind not in LARGE), *LARGE)
 MOST_NAMED = 10
 """How many keys of rows that differ are named."""
 LOOK_SECONDS = 1.0
@@ -89,7 +90,7 @@ async def copy(source: Whole, target: Whole, report: Report) -> list[Verdict]:
     try:
         await claim(move)
         await target.about(tenants)
-        for kind in (*REFERENCE, *LARGE):
+        for kind in KINDS:
             if kind is not Tenant:
                 await copy_table(move, kind)
         await target.file(partial(report, "search terms", 2 * counted(move, Customer)))
@@ -195,7 +196,7 @@ async def compare(move: Move) -> list[Verdict]:
     those that follow from the source's customers."""
     expected, filed = Terms(), Terms()
     verdicts = []
-    for kind in (*REFERENCE, *LARGE):
+    for kind in KINDS:
         theirs = await tally(move, move.source, kind, expected if kind is Customer else None)
         verdict = Verdict(kind.table, theirs, await tally(move, move.target, kind))
         if not verdict.same:

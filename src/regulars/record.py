@@ -535,8 +535,103 @@ class Answer(Record, frozen=True):
     body: Annotated[str, Field("The body.")]
 
 
-REFERENCE: tuple[type[Record], ...] = (Tenant, Company, Employee, Group, Column, PaymentTerm, Carrier, Service)
+class Event(StrEnum):
+    """What an endpoint can hear of."""
+
+    CREATED = "customer.created"
+    UPDATED = "customer.updated"
+
+
+class Endpoint(Record, frozen=True):
+    """An address that is told of changes (a webhook)."""
+
+    table: ClassVar[str] = "webhook_endpoints"
+
+    tenant_id: Annotated[int, Field("The tenant.")]
+    id: Annotated[int, Field("The endpoint's number.", "ID")]
+    url: Annotated[str, Field("Where events are sent: http:// or https://.", "URL", "webhook", limit=2000)]
+    description: Annotated[str, Field("What it is for.", "Description", "webhook", limit=500)] = ""
+    events: Annotated[
+        tuple[str, ...], Field("Only these events; none: all.", "Events", "webhook", limit=50, many=10)
+    ] = ()
+    members: Annotated[
+        tuple[str, ...],
+        Field("Only updates that altered one of these members; none: any.", "Members", "webhook", limit=100),
+    ] = ()
+    enabled: Annotated[
+        bool, Field("Events are sent. When it is off they wait, in the feed of changes.", "Enabled", "webhook")
+    ] = True
+    disabled_because: Annotated[str, Field("Why the service turned it off.", "DisabledBecause")] = ""
+    created_on: Annotated[datetime, Field("When it was added, UTC.", "CreatedOn")] = EPOCH
+    secret: Annotated[str, Field("What events are signed with.", "Secret", limit=100)] = ""
+    old_secret: Annotated[str, Field("What they were signed with before it was exchanged.", limit=100)] = ""
+    old_secret_until: Annotated[datetime | None, Field("Until when they are signed with both.", "OldSecretUntil")] = (
+        None
+    )
+    removed: Annotated[bool, Field("It is only kept so that its number is not given again.")] = False
+
+
+class Progress(Record, frozen=True):
+    """How far an endpoint has been told; its id is the endpoint's."""
+
+    table: ClassVar[str] = "webhook_progress"
+
+    tenant_id: Annotated[int, Field("The tenant.")]
+    id: Annotated[int, Field("The endpoint.")]
+    cursor: Annotated[int, Field("Up to this change all is delivered, not wanted, or among those that wait.", "Cursor")]
+    waiting: Annotated[str, Field("JSON: the events up to there that are not delivered yet.")] = "[]"
+    failures: Annotated[int, Field("Failures since the last success.", "Failures")] = 0
+    succeeded_on: Annotated[datetime | None, Field("The last success, UTC.", "SucceededOn")] = None
+    paused_until: Annotated[datetime | None, Field("The receiver asked to be left alone, UTC.", "PausedUntil")] = None
+    attempts: Annotated[int, Field("Attempts so far.", "Attempts")] = 0
+
+
+class Delivery(Record, frozen=True):
+    """One attempt to deliver one event. An endpoint's last attempts are kept; the next one takes the oldest's place."""
+
+    table: ClassVar[str] = "webhook_deliveries"
+
+    tenant_id: Annotated[int, Field("The tenant.")]
+    id: Annotated[int, Field("The place.")]
+    number: Annotated[int, Field("The endpoint's attempts so far.", "Number")]
+    at: Annotated[datetime, Field("When, UTC.", "At")]
+    message: Annotated[str, Field("The header webhook-id.", "MessageID")]
+    change_id: Annotated[int, Field("The change that is told of.", "ChangeID")]
+    customer_id: Annotated[int, Field("The customer.", "CustomerID")]
+    attempt: Annotated[int, Field("Which attempt for this event.", "Attempt")]
+    outcome: Annotated[str, Field("delivered, failed or given up.", "Outcome")]
+    status: Annotated[int, Field("What was answered; 0: nothing.", "Status")]
+    milliseconds: Annotated[int, Field("How long it took.", "Milliseconds")]
+    answer: Annotated[str, Field("The beginning of the answer, or what went wrong.", "Answer")]
+    next_on: Annotated[datetime | None, Field("When it is tried again, UTC.", "NextOn")] = None
+
+
+class Lease(Record, frozen=True):
+    """Which process does a tenant's work in the background, so that no other does."""
+
+    table: ClassVar[str] = "leases"
+
+    tenant_id: Annotated[int, Field("The tenant.")]
+    id: Annotated[int, Field("Which work.")]
+    holder: Annotated[str, Field("The process.")]
+    until: Annotated[datetime, Field("When it ends unless it is renewed, UTC.")]
+
+
+REFERENCE: tuple[type[Record], ...] = (
+    Tenant,
+    Company,
+    Employee,
+    Group,
+    Column,
+    PaymentTerm,
+    Carrier,
+    Service,
+    Endpoint,
+)
 """Small tables that every command may look at; kept in memory whole, per tenant."""
+
+RECORDS: tuple[type[Record], ...] = (*REFERENCE, Customer, Change, Answer, Progress, Delivery, Lease)
+"""All that have a table."""
 
 NEW_CUSTOMER = ("company_id", "first_name", "last_name", "email", "business_name")
 """What creating a customer takes besides its CustomerType (contract §4.1)."""

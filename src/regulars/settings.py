@@ -51,6 +51,10 @@ class Settings:
     public_url: str = setting(
         "", "The address that clients reach the server by, such as https://tt.api.example.com; empty: as requested."
     )
+    webhooks: bool = setting(True, "Deliver webhooks from this process; off where others do.")
+    webhook_allow_private: bool = setting(
+        False, "Let webhooks go to private and loopback addresses too: for tests, and where all tenants are trusted."
+    )
     log_format: str = setting("auto", "json, pretty, or auto: pretty on a terminal, else json.")
     log_level: str = setting("info", "debug, info, warning or error.")
     access_log: bool = setting(False, "Log one line for each request.")

@@ -42,6 +42,7 @@ from regulars.client.answers import (
     read_companies,
     read_details,
     read_feed,
+    read_items,
     read_object,
     read_page,
     read_server,
@@ -59,6 +60,7 @@ from regulars.client.bodies import (
     merge_patch,
     paging,
     query,
+    webhook_body,
     writing,
 )
 from regulars.client.calls import Call, Following, Outcome, Trial, Walk
@@ -389,6 +391,58 @@ class Operations:
         if since is not None:
             body["Since"] = writing(since, "since")
         return self._undo(f"{OWN}/changes:undo", dry_run, idempotency_key, wire.encode(body))
+
+    @operation
+    def list_webhooks(self) -> Call[list[dict[str, Any]]]:
+        """The endpoints that are told of changes, by member names. Only of this service, as is all on webhooks, and
+        only for a Client Admin."""
+        return Call("GET", f"{OWN}/webhooks", read_items)
+
+    @operation
+    def create_webhook(self, url: str, /, **members: Any) -> Call[dict[str, Any]]:
+        """Add an endpoint. What is returned has its `Secret`, this once; give that to the receiver.
+
+        Members are `description`, `events` (such as `["customer.updated"]`), `members` (only updates that altered one
+        of these) and `enabled`. Never sent twice. Raises `TypeError` for an unknown name, `Refused`.
+        """
+        body = wire.encode(webhook_body("create_webhook", {"url": url}, members))
+        return Call("POST", f"{OWN}/webhooks", read_object, body=body, repeatable=False)
+
+    @operation
+    def get_webhook(self, webhook_id: int, /) -> Call[dict[str, Any]]:
+        """One endpoint, and how far it was told. Raises `NotFound`."""
+        return Call("GET", f"{OWN}/webhooks/{index(webhook_id)}", read_object)
+
+    @operation
+    def patch_webhook(self, webhook_id: int, /, **members: Any) -> Call[dict[str, Any]]:
+        """Change the named members of an endpoint; None stands for the default. One that is turned on goes on where it
+        stopped. Raises `TypeError` for an unknown name, `Refused`, `NotFound`."""
+        body = wire.encode(webhook_body("patch_webhook", members))
+        return Call("PATCH", f"{OWN}/webhooks/{index(webhook_id)}", read_object, body=body)
+
+    @operation
+    def delete_webhook(self, webhook_id: int, /) -> Call[None]:
+        """Remove an endpoint; what waits is not sent any more. Raises `NotFound`."""
+        return Call("DELETE", f"{OWN}/webhooks/{index(webhook_id)}", lambda answer: None, repeatable=False)
+
+    @operation
+    def rotate_webhook_secret(self, webhook_id: int, /) -> Call[dict[str, Any]]:
+        """Exchange the secret; for 24 hours events are signed with both. What is returned has the new `Secret`, this
+        once. Never sent twice. Raises `NotFound`."""
+        path = f"{OWN}/webhooks/{index(webhook_id)}/rotate"
+        return Call("POST", path, read_object, repeatable=False)
+
+    @operation
+    def list_deliveries(self, webhook_id: int, /, *, limit: int = 100) -> Call[list[dict[str, Any]]]:
+        """An endpoint's last attempts, newest first. Raises `NotFound`."""
+        path = f"{OWN}/webhooks/{index(webhook_id)}/deliveries"
+        return Call("GET", path, read_items, query=[("limit", str(index(limit)))])
+
+    @operation
+    def resend_events(self, webhook_id: int, change_ids: Iterable[int], /) -> Call[dict[str, Any]]:
+        """Have the events of these changes sent again, or now if they wait. Raises `Refused`, `NotFound`."""
+        body = wire.encode({"ChangeIDs": [index(one) for one in change_ids]})
+        return Call("POST", f"{OWN}/webhooks/{index(webhook_id)}/resend", read_object, body=body, repeatable=False)
 
     @operation
     def create_customer(

@@ -148,6 +148,11 @@ def read_object(answer: httpx2.Response) -> dict[str, Any]:
     return json_as(answer, dict)
 
 
+def read_items(answer: httpx2.Response) -> list[dict[str, Any]]:
+    """The objects of a list of our own, their decimals exact."""
+    return objects(json_as(answer, dict).get("Items"))
+
+
 def convert(spec: Field, value: Any) -> Any:
     """A value of an answer in its field's type; raises `Invalid`. Texts come as they are: limits are for writing."""
     if isinstance(value, str) and spec.type is str:

@@ -14,8 +14,8 @@ import httpx2
 import msgspec
 
 from regulars import flat, queries, wire
-from regulars.fields import Field
-from regulars.record import Address, CustomerType, NewCustomerType
+from regulars.fields import Field, fields_of
+from regulars.record import Address, CustomerType, Endpoint, NewCustomerType
 
 Value = str | int | float | Decimal | date | Sequence[str] | None
 """What a member can be set to; None leaves it as it is. Enumerations are numbers or texts, too."""
@@ -81,6 +81,18 @@ def merge_patch(
         if spec.member in found:
             raise TypeError(f"{where} got {spec.member} twice, the second time as {name!r}.")
         found[spec.member] = [address_body(one) for one in value or ()] if spec.name == "addresses" else value
+    return found
+
+
+def webhook_body(where: str, *given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """An endpoint's members from attribute or member names in any case; None stays, as it stands for the default."""
+    specs = [spec for spec in fields_of(Endpoint).values() if spec.body == "webhook"]
+    names = {key.lower(): spec.member for spec in specs for key in (spec.name, spec.member)}
+    found: dict[str, Any] = {}
+    for name, value in (pair for one in given if one for pair in one.items()):
+        if name.lower() not in names:
+            raise unknown(name, {spec.name: spec.name for spec in specs}, where)
+        found[names[name.lower()]] = value
     return found
 
 

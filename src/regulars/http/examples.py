@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from regulars import feed, flat, history, undo, wire
+from regulars import feed, flat, history, undo, webhooks, wire
 from regulars.http.messages import instant
 from regulars.record import (
     Address,
@@ -18,8 +18,11 @@ from regulars.record import (
     Column,
     Company,
     Customer,
+    Delivery,
+    Endpoint,
     Group,
     PaymentTerm,
+    Progress,
     Rating,
     Service,
 )
@@ -91,6 +94,14 @@ BODIES: dict[str, dict[str, Any]] = {
         "Atomic": False,
     },
     "GroupMembers": {"CustomersIDs": [1]},
+    "Webhook": {
+        "URL": "https://shop.example.com/hooks/regulars",
+        "Description": "The web shop",
+        "Events": ["customer.updated"],
+        "Members": ["Email", "Addresses"],
+    },
+    "WebhookPatch": {"Description": "The new web shop", "Members": None},
+    "Resend": {"ChangeIDs": [1]},
     "Login": {"Username": "ann@example.com", "Password": "correct horse"},
 }
 
@@ -128,6 +139,32 @@ def answer_examples() -> dict[str, Any]:
         addresses=(address,),
         custom_values={1: "Friend"},
         group_ids=(1,),
+    )
+    hook = BODIES["Webhook"]
+    endpoint = Endpoint(
+        tenant_id=1,
+        id=1,
+        url=hook["URL"],
+        description=hook["Description"],
+        events=tuple(hook["Events"]),
+        members=tuple(hook["Members"]),
+        created_on=issued,
+        secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=",
+    )
+    told = Progress(tenant_id=1, id=1, cursor=345, succeeded_on=issued, attempts=3)
+    delivery = Delivery(
+        tenant_id=1,
+        id=1003,
+        number=3,
+        at=issued,
+        message=webhooks.message_id(endpoint, 345),
+        change_id=345,
+        customer_id=1,
+        attempt=1,
+        outcome="delivered",
+        status=204,
+        milliseconds=38,
+        answer="",
     )
     columns = wire.CustomColumns([column])
     whole = wire.write_customer(customer, company, columns, [Group(tenant_id=1, id=1, name="VIP")])
@@ -188,9 +225,18 @@ def answer_examples() -> dict[str, Any]:
         "CompanyPage": {"Items": [wire.write_company(company)], "TotalResults": 1},
         "Company": wire.write_company(company),
         **{name: json.loads(wire.write_choices([one])) for name, one in choices.items()},
+        "WebhookDetails": plain(webhooks.described(endpoint, told)),
+        "NewWebhookDetails": plain(webhooks.described(endpoint, told, secret=True)),
+        "WebhookList": plain({"Items": [webhooks.described(endpoint, told)]}),
+        "DeliveryList": plain({"Items": [webhooks.public(delivery)]}),
         "Server": {"Success": True, "RestApiEndpoint": "https://tt.api.example.com/rest"},
         "InvalidRequest": {
             "Message": "The request is invalid.",
             "ModelState": {"Country": ['Expected two letters such as US, got "USA".']},
         },
     }
+
+
+def plain(value: object) -> Any:
+    """What is read of an answer."""
+    return json.loads(wire.encode(value))

@@ -5,7 +5,7 @@ from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 
-from regulars import queries, wire
+from regulars import queries, webhooks, wire
 from regulars.http.examples import BODIES, answer_examples
 from regulars.http.messages import HttpError, Response
 from regulars.http.routes import ROUTES, Route
@@ -41,6 +41,10 @@ ANSWERS = {
     "company": "Company",
     "choices": "Choices",
     "server": "Server",
+    "webhook": "WebhookDetails",
+    "new_webhook": "NewWebhookDetails",
+    "webhooks": "WebhookList",
+    "deliveries": "DeliveryList",
 }
 
 CHANGES = (
@@ -105,6 +109,16 @@ DESCRIPTIONS = {
     " nobody has it, or when there is no `ID`. A new customer needs what CreateCustomer asks for, with `IsWholesale`"
     " for CustomerType, and the permission to create. `Version` is as If-Match. A refused item changes nothing and"
     " says why; with `Atomic` the whole call is then a 400 that names the members as `Items[3].Phone1`.",
+    "CreateWebhook": "Events are the tenant's changes from now on, sent as Standard Webhooks has it: a POST of"
+    " `type`, `timestamp` and `data`, the change, with the headers `webhook-id`, `webhook-timestamp` and"
+    " `webhook-signature`. A 2xx takes the event; anything else is tried again for three days, and 410 turns the"
+    " endpoint off. `URL` is http or https, its host public. `Members` filters updates; that a customer was created is"
+    " told whatever it says.",
+    "PatchWebhook": "What is named is changed, null stands for the default. An endpoint that is turned on goes on where"
+    " it stopped, and what failed is tried at once.",
+    "DeleteWebhook": "What waits is not sent any more.",
+    "ResendEvents": "`ChangeIDs` are those of the log, `data.ID` of the events. They are sent by whichever process"
+    " delivers; ListDeliveries tells what came of it.",
     "CreateToken": "Also takes a form, `application/x-www-form-urlencoded`. After five failures an account waits: 429.",
 }
 
@@ -182,6 +196,9 @@ PARAMETERS: dict[str, dict[str, tuple[Schema, str]]] = {
     "UndoChanges": {"dryRun": DRY_RUN},
     "GetServerByTeam": {"team": (TEXT, "The tenant's name. Without it, or with an unknown one, `Success` is false.")},
 }
+PARAMETERS["ListDeliveries"] = {
+    "limit": ({**COUNT, "maximum": webhooks.MOST_KEPT}, f"100 by default; {webhooks.MOST_KEPT} are kept.")
+}
 PARAMETERS["GetServerByTeamOnApiHost"] = PARAMETERS["GetServerByTeam"]
 REQUIRED = {"carrier"}
 EXAMPLES = {
@@ -230,8 +247,13 @@ def request_headers(route: Route) -> list[str]:
         if route.answer == "feed":
             return ["Last-Event-ID"]
         return ["If-None-Match"] if route.answer in ("customer", "flat") else []
-    named = ["Prefer", "Idempotency-Key"] if route.writes else []
-    return ["If-Match", *named] if route.method in ("PUT", "PATCH") else named
+    named = ["Prefer", "Idempotency-Key"] if route.writes else ["Prefer"] if route.body not in ("", "Login") else []
+    return ["If-Match", *named] if versioned(route) else named
+
+
+def versioned(route: Route) -> bool:
+    """Whether a call changes one customer, at a version that may be named."""
+    return route.method in ("PUT", "PATCH") and "/customers/{id}" in route.path.lower()
 
 
 # ---- answers
@@ -306,12 +328,12 @@ def success(route: Route) -> Schema:
         found["links"] = {
             name: {"operationId": name, "parameters": number} for name in ("GetCustomer", "UpdateCustomer")
         }
-    elif route.method == "PATCH":
+    elif versioned(route):
         own = ("ETag", "Ignored-Members")
         found["description"] = "Done and on disk; the customer as it is now."
     elif route.answer in ("customer", "flat"):
         own = ("ETag",)
-    elif route.body in ("GroupMembers", "ChangesToUndo", "Batch"):
+    elif route.body and route.body != "Login":
         own = ("Ignored-Members",)
     if route.answer in ANSWERS:
         name = ANSWERS[route.answer]
@@ -327,7 +349,7 @@ def success(route: Route) -> Schema:
 
 def responses(route: Route) -> dict[str, Schema]:
     statuses = ["400", "500", "503"]
-    if route.method in ("PUT", "PATCH"):
+    if versioned(route):
         statuses += ["412", "428"]
     if route.writes:
         statuses += ["409", "422"]

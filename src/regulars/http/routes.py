@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from regulars.access import Permission
-from regulars.http import feed, rest, v1
+from regulars.http import feed, rest, v1, webhooks
 from regulars.http.handling import Handler
 from regulars.http.messages import is_own
 
@@ -26,6 +26,10 @@ Answer = Literal[
     "company",
     "choices",
     "server",
+    "webhook",
+    "new_webhook",
+    "webhooks",
+    "deliveries",
     "page_html",
     "openapi",
     "text",
@@ -55,7 +59,7 @@ class Route:
     @property
     def writes(self) -> bool:
         """It changes customers, and takes an Idempotency-Key."""
-        return self.method != "GET" and self.permission is not None
+        return self.method != "GET" and self.permission in ("edit", "create")
 
 
 # fmt: off
@@ -108,6 +112,22 @@ ROUTES: tuple[Route, ...] = (
           "Put back all that a request, an employee or a door altered.", "ChangesToUndo", "undone"),
     Route("POST", "/api/v1/customers:batch", "BatchCustomers", v1.batch_customers, "edit",
           "Create and update up to 1,000 customers in one commit.", "Batch", "batch"),
+    Route("GET", "/api/v1/webhooks", "ListWebhooks", webhooks.get_endpoints, "admin",
+          "The endpoints that are told of changes.", answer="webhooks"),
+    Route("POST", "/api/v1/webhooks", "CreateWebhook", webhooks.post_endpoint, "admin",
+          "Add an endpoint; the answer has its secret, this once.", "Webhook", "new_webhook"),
+    Route("GET", "/api/v1/webhooks/{id}", "GetWebhook", webhooks.get_endpoint, "admin",
+          "One endpoint, and how far it was told.", answer="webhook"),
+    Route("PATCH", "/api/v1/webhooks/{id}", "PatchWebhook", webhooks.patch_endpoint, "admin",
+          "Change some of an endpoint's members.", "WebhookPatch", "webhook"),
+    Route("DELETE", "/api/v1/webhooks/{id}", "DeleteWebhook", webhooks.delete_endpoint, "admin",
+          "Remove an endpoint."),
+    Route("POST", "/api/v1/webhooks/{id}/rotate", "RotateWebhookSecret", webhooks.rotate, "admin",
+          "Exchange the secret; for 24 hours events are signed with both.", answer="new_webhook"),
+    Route("GET", "/api/v1/webhooks/{id}/deliveries", "ListDeliveries", webhooks.get_deliveries, "admin",
+          "An endpoint's last attempts, newest first.", answer="deliveries"),
+    Route("POST", "/api/v1/webhooks/{id}/resend", "ResendEvents", webhooks.resend, "admin",
+          "Have events sent again, or now those that wait.", "Resend", "webhook"),
     Route("GET", "/rest/swagger", "GetSwagger", rest.swagger, None,
           "Interactive documentation.", answer="page_html", public=False),
     Route("GET", "/rest/swagger/ui/{file}", "GetSwaggerFile", rest.swagger, None,

@@ -6,9 +6,10 @@ from enum import Enum, IntEnum
 from functools import cache
 from typing import Any, get_args
 
-from regulars import flat, history, queries, undo, wire
+from regulars import flat, history, queries, undo, webhooks, wire
 from regulars.batch import Done
-from regulars.fields import DIGITS, INT32, PLACES, Field, fields_of
+from regulars.fields import DIGITS, INT32, PLACES, Field, Record, fields_of
+from regulars.posting import URL_PATTERN
 from regulars.record import (
     Address,
     AddressSource,
@@ -17,8 +18,12 @@ from regulars.record import (
     ColumnType,
     Customer,
     CustomerType,
+    Delivery,
+    Endpoint,
+    Event,
     NewCustomerType,
     PriceBasis,
+    Progress,
     Rating,
     TaxExemptType,
 )
@@ -219,6 +224,23 @@ def batch() -> Schema:
     return found
 
 
+def webhook(*required: str) -> Schema:
+    """An endpoint; null stands for the default."""
+    found = request_body(webhooks.NAMES, required)
+    spec = webhooks.NAMES["url"]
+    url = {**text(spec.limit, least=1, pattern=f"^{URL_PATTERN}$"), "description": spec.doc}
+    events = optional(listed({"type": "string", "enum": [one.value for one in Event]}, webhooks.NAMES["events"].many))
+    members = optional(
+        listed({"type": "string", "enum": sorted(webhooks.MEMBERS.values())}, webhooks.NAMES["members"].many)
+    )
+    found["properties"] |= {
+        "URL": url,
+        "Events": {**events, "description": webhooks.NAMES["events"].doc},
+        "Members": {**members, "description": webhooks.NAMES["members"].doc},
+    }
+    return found
+
+
 def address() -> Schema:
     """An address is sent whole."""
     specs = {spec.member: spec for spec in fields_of(Address).values()}
@@ -267,6 +289,9 @@ def requests() -> dict[str, Schema]:
         "ChangesToUndo": changes_to_undo(),
         "BatchItem": batch_item(),
         "Batch": batch(),
+        "Webhook": webhook("URL"),
+        "WebhookPatch": webhook(),
+        "Resend": closed(ChangeIDs={**listed(whole(1), webhooks.MOST_RESENT), "minItems": 1}),
         "Login": closed(
             Username={**text(254, least=1), "description": "The employee's e-mail address."},
             Password={**text(1024, least=1), "format": "password"},
@@ -350,6 +375,17 @@ def change() -> Schema:
     }
     found = {spec.member: special.get(name, out_schema(spec.type)) for name, spec in history.FIELDS.items()}
     return closed(**{spec.member: {**found[spec.member], "description": spec.doc} for spec in history.FIELDS.values()})
+
+
+def public(record: type[Record]) -> dict[str, Schema]:
+    """The members of a record of our own, as `webhooks.public` gives them."""
+    moment = {"type": "string", "format": "date-time"}
+    found = {}
+    for name, spec in fields_of(record).items():
+        if spec.member != name and name != "secret":
+            kind = {"anyOf": [moment, NULL]} if spec.type == datetime | None else moment
+            found[spec.member] = kind if spec.type in (datetime, datetime | None) else out_schema(spec.type)
+    return found
 
 
 def page(item: Schema) -> Schema:
@@ -463,6 +499,11 @@ def answers() -> dict[str, Schema]:
             "properties": {"Success": YES, "RestApiEndpoint": TEXT, "Message": TEXT},
             "required": ["Success"],
         },
+        "WebhookDetails": closed(**public(Endpoint), **public(Progress), Waiting=WHOLE),
+        "NewWebhookDetails": closed(**public(Endpoint), **public(Progress), Waiting=WHOLE, Secret=TEXT),
+        "WebhookList": closed(Items={"type": "array", "items": ref("WebhookDetails")}),
+        "Delivery": closed(**public(Delivery)),
+        "DeliveryList": closed(Items={"type": "array", "items": ref("Delivery")}),
         "NewId": {"type": "integer", "minimum": 1},
         "Message": closed(Message=TEXT),
         "Conflict": closed(

@@ -24,6 +24,7 @@ from regulars.http.routes import ROUTES, Route, Router
 from regulars.logs import configure
 from regulars.record import Tenant
 from regulars.settings import Settings, as_environment, load
+from regulars.worker import Worker
 
 log = logging.getLogger("regulars.http")
 access_log = logging.getLogger("regulars.access")
@@ -54,6 +55,7 @@ class Server:
 
     def __init__(self, app: App, *, access_log: bool = False) -> None:
         self.app = app
+        self.worker = Worker(app)
         self.router = Router(ROUTES)
         self.limits = RateLimit(app.settings.rate_limit)
         self.access_log = access_log
@@ -76,10 +78,13 @@ class Server:
         except Exception as error:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
+        if self.app.settings.webhooks:
+            self.worker.start()
         gc.collect()
         gc.freeze()  # what is there now stays
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        await self.worker.stop()
         await self.app.close()
         await send({"type": "lifespan.shutdown.complete"})
 

@@ -162,6 +162,7 @@ class Backend(Newest, Protocol):
     async def find_changes(
         self, tenant_id: int, after: int, since: datetime, conditions: Mapping[str, Any], limit: int
     ) -> list[Change]: ...
+    async def read_range(self, kind: type[R], tenant_id: int, first: int, last: int) -> list[R]: ...
     async def find(
         self, tenant_id: int, filters: Sequence[Filter], limit: int, offset: int, names: tuple[str, ...]
     ) -> Page: ...
@@ -606,6 +607,8 @@ class Store:
         """How often books were forgotten: one that was asked for before is not kept."""
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self.watchers: list[Callable[[Plan], None]] = []
+        """Called with what each batch of this process wrote, right after its commit; they must be quick."""
 
     async def open(self) -> "Store":
         await self.backend.open()
@@ -725,6 +728,8 @@ class Store:
         for (tenant, name), value in batch.counters.items():
             if tenant in self._counters:
                 self._counters[tenant][name] = value
+        for watch in self.watchers:
+            watch(plan)
         losers = {item for item in items if not lost.isdisjoint(item.seen)} if lost else set()
         for item in losers:
             item.losses += 1
@@ -846,6 +851,10 @@ class Store:
     async def expire(self, kind: type[Record], tenant_id: int, before: datetime, limit: int = 500) -> int:
         """Delete the oldest records of a tenant that are of a time before; at most so many. Returns how many."""
         return await self.backend.expire(kind, tenant_id, before, limit)
+
+    async def between(self, kind: type[R], tenant_id: int, first: int, last: int) -> list[R]:
+        """The records whose ids are from `first` to `last`, ascending."""
+        return await self.backend.read_range(kind, tenant_id, first, last)
 
     async def secret(self, name: str, value: str) -> str:
         """The secret of this name, the same for every process; stores `value` when there is none yet."""

@@ -422,6 +422,12 @@ class Postgres:
         return [statements.reader(Change)(row) for row in rows]
 
     @database
+    async def read_range(self, kind: type[R], tenant_id: int, first: int, last: int) -> list[R]:
+        async with self._reading([tenant_id], LOOK_UP) as connection:
+            rows = await connection.fetch(numbered(statements.select_range(kind)), tenant_id, first, last)
+        return list(map(statements.reader(kind), rows))
+
+    @database
     async def find(
         self, tenant_id: int, filters: Sequence[Filter], limit: int, offset: int, names: tuple[str, ...]
     ) -> Page:

@@ -537,6 +537,13 @@ class Sqlite:
         return await self._in(self._readers, lambda: at_once(self._reader(), Change, sql, values))
 
     @database
+    async def read_range(self, kind: type[R], tenant_id: int, first: int, last: int) -> list[R]:
+        def read() -> list[Any]:
+            return fetch(self._reader(), statements.select_range(kind), (tenant_id, first, last))
+
+        return list(map(statements.reader(kind), await self._in(self._readers, read)))
+
+    @database
     async def find(
         self, tenant_id: int, filters: Sequence[Filter], limit: int, offset: int, names: tuple[str, ...]
     ) -> Page:

@@ -144,6 +144,12 @@ def history(before: bool) -> str:
     )
 
 
+@cache
+def select_range(record: type[Record]) -> str:
+    names = ", ".join(columns(record))
+    return f"SELECT {names} FROM {record.table} WHERE tenant_id = ? AND id BETWEEN ? AND ? ORDER BY id"
+
+
 FEED = select_page(Change)
 NEWEST = "SELECT coalesce(max(id), 0) FROM changes WHERE tenant_id = ?"
 

@@ -345,6 +345,110 @@ CREATE TYPE answers_row AS (
 
 CREATE INDEX answers_by_age ON answers (tenant_id, at);
 
+CREATE TABLE webhook_endpoints (
+    tenant_id bigint NOT NULL,
+    id bigint NOT NULL,
+    url text COLLATE "C" NOT NULL,
+    description text COLLATE "C" NOT NULL,
+    events text COLLATE "C" NOT NULL,
+    members text COLLATE "C" NOT NULL,
+    enabled bigint NOT NULL,
+    disabled_because text COLLATE "C" NOT NULL,
+    created_on text COLLATE "C" NOT NULL,
+    secret text COLLATE "C" NOT NULL,
+    old_secret text COLLATE "C" NOT NULL,
+    old_secret_until text COLLATE "C" NOT NULL,
+    removed bigint NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+);
+
+CREATE TYPE webhook_endpoints_row AS (
+    tenant_id bigint,
+    id bigint,
+    url text COLLATE "C",
+    description text COLLATE "C",
+    events text COLLATE "C",
+    members text COLLATE "C",
+    enabled bigint,
+    disabled_because text COLLATE "C",
+    created_on text COLLATE "C",
+    secret text COLLATE "C",
+    old_secret text COLLATE "C",
+    old_secret_until text COLLATE "C",
+    removed bigint
+);
+
+CREATE TABLE webhook_progress (
+    tenant_id bigint NOT NULL,
+    id bigint NOT NULL,
+    cursor bigint NOT NULL,
+    waiting text COLLATE "C" NOT NULL,
+    failures bigint NOT NULL,
+    succeeded_on text COLLATE "C" NOT NULL,
+    paused_until text COLLATE "C" NOT NULL,
+    attempts bigint NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+) WITH (fillfactor = 50);
+
+CREATE TYPE webhook_progress_row AS (
+    tenant_id bigint,
+    id bigint,
+    cursor bigint,
+    waiting text COLLATE "C",
+    failures bigint,
+    succeeded_on text COLLATE "C",
+    paused_until text COLLATE "C",
+    attempts bigint
+);
+
+CREATE TABLE webhook_deliveries (
+    tenant_id bigint NOT NULL,
+    id bigint NOT NULL,
+    number bigint NOT NULL,
+    at text COLLATE "C" NOT NULL,
+    message text COLLATE "C" NOT NULL,
+    change_id bigint NOT NULL,
+    customer_id bigint NOT NULL,
+    attempt bigint NOT NULL,
+    outcome text COLLATE "C" NOT NULL,
+    status bigint NOT NULL,
+    milliseconds bigint NOT NULL,
+    answer text COLLATE "C" NOT NULL,
+    next_on text COLLATE "C" NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+);
+
+CREATE TYPE webhook_deliveries_row AS (
+    tenant_id bigint,
+    id bigint,
+    number bigint,
+    at text COLLATE "C",
+    message text COLLATE "C",
+    change_id bigint,
+    customer_id bigint,
+    attempt bigint,
+    outcome text COLLATE "C",
+    status bigint,
+    milliseconds bigint,
+    answer text COLLATE "C",
+    next_on text COLLATE "C"
+);
+
+CREATE TABLE leases (
+    tenant_id bigint NOT NULL,
+    id bigint NOT NULL,
+    holder text COLLATE "C" NOT NULL,
+    until text COLLATE "C" NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+) WITH (fillfactor = 50);
+
+CREATE TYPE leases_row AS (
+    tenant_id bigint,
+    id bigint,
+    holder text COLLATE "C",
+    until text COLLATE "C"
+);
+
 -- Over all tenants, as the name says which tenant a request is for.
 CREATE UNIQUE INDEX tenants_by_name ON tenants (name);
 
@@ -454,6 +558,34 @@ CREATE POLICY answers_of_tenant ON answers
         (SELECT string_to_array(current_setting('regulars.tenants', true), ',')::bigint[])::bigint[]
     ));
 
+ALTER TABLE webhook_endpoints ENABLE ROW LEVEL SECURITY;
+ALTER TABLE webhook_endpoints FORCE ROW LEVEL SECURITY;
+CREATE POLICY webhook_endpoints_of_tenant ON webhook_endpoints
+    USING (tenant_id = ANY (
+        (SELECT string_to_array(current_setting('regulars.tenants', true), ',')::bigint[])::bigint[]
+    ));
+
+ALTER TABLE webhook_progress ENABLE ROW LEVEL SECURITY;
+ALTER TABLE webhook_progress FORCE ROW LEVEL SECURITY;
+CREATE POLICY webhook_progress_of_tenant ON webhook_progress
+    USING (tenant_id = ANY (
+        (SELECT string_to_array(current_setting('regulars.tenants', true), ',')::bigint[])::bigint[]
+    ));
+
+ALTER TABLE webhook_deliveries ENABLE ROW LEVEL SECURITY;
+ALTER TABLE webhook_deliveries FORCE ROW LEVEL SECURITY;
+CREATE POLICY webhook_deliveries_of_tenant ON webhook_deliveries
+    USING (tenant_id = ANY (
+        (SELECT string_to_array(current_setting('regulars.tenants', true), ',')::bigint[])::bigint[]
+    ));
+
+ALTER TABLE leases ENABLE ROW LEVEL SECURITY;
+ALTER TABLE leases FORCE ROW LEVEL SECURITY;
+CREATE POLICY leases_of_tenant ON leases
+    USING (tenant_id = ANY (
+        (SELECT string_to_array(current_setting('regulars.tenants', true), ',')::bigint[])::bigint[]
+    ));
+
 ALTER TABLE customer_terms ENABLE ROW LEVEL SECURITY;
 ALTER TABLE customer_terms FORCE ROW LEVEL SECURITY;
 CREATE POLICY customer_terms_of_tenant ON customer_terms
@@ -474,7 +606,8 @@ CREATE POLICY revision_known ON counters FOR SELECT USING (tenant_id = 0);
 
 GRANT SELECT, INSERT, UPDATE ON
     tenants, companies, employees, customer_groups, custom_columns, payment_terms,
-    carriers, carrier_services, customers, changes, counters TO regulars_app;
+    carriers, carrier_services, customers, changes, counters,
+    webhook_endpoints, webhook_progress, webhook_deliveries, leases TO regulars_app;
 GRANT SELECT, INSERT, DELETE ON customer_terms, answers TO regulars_app;
 GRANT SELECT, INSERT ON secrets TO regulars_app;
 GRANT SELECT ON schema_version TO regulars_app;

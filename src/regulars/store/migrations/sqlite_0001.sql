@@ -178,6 +178,60 @@ CREATE TABLE answers (
 
 CREATE INDEX answers_by_age ON answers (tenant_id, at);
 
+CREATE TABLE webhook_endpoints (
+    tenant_id INTEGER NOT NULL,
+    id INTEGER NOT NULL,
+    url TEXT NOT NULL,
+    description TEXT NOT NULL,
+    events TEXT NOT NULL,
+    members TEXT NOT NULL,
+    enabled INTEGER NOT NULL,
+    disabled_because TEXT NOT NULL,
+    created_on TEXT NOT NULL,
+    secret TEXT NOT NULL,
+    old_secret TEXT NOT NULL,
+    old_secret_until TEXT NOT NULL,
+    removed INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+) STRICT;
+
+CREATE TABLE webhook_progress (
+    tenant_id INTEGER NOT NULL,
+    id INTEGER NOT NULL,
+    cursor INTEGER NOT NULL,
+    waiting TEXT NOT NULL,
+    failures INTEGER NOT NULL,
+    succeeded_on TEXT NOT NULL,
+    paused_until TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+) STRICT;
+
+CREATE TABLE webhook_deliveries (
+    tenant_id INTEGER NOT NULL,
+    id INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    at TEXT NOT NULL,
+    message TEXT NOT NULL,
+    change_id INTEGER NOT NULL,
+    customer_id INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    outcome TEXT NOT NULL,
+    status INTEGER NOT NULL,
+    milliseconds INTEGER NOT NULL,
+    answer TEXT NOT NULL,
+    next_on TEXT NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+) STRICT;
+
+CREATE TABLE leases (
+    tenant_id INTEGER NOT NULL,
+    id INTEGER NOT NULL,
+    holder TEXT NOT NULL,
+    until TEXT NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+) STRICT;
+
 CREATE UNIQUE INDEX tenants_by_name ON tenants (name);
 
 CREATE UNIQUE INDEX employees_by_email ON employees (tenant_id, email);
