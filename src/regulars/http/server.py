@@ -35,7 +35,12 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 JSON_TYPES = ("application/json", "text/json")
-MORE_TYPES = {"Login": ("application/x-www-form-urlencoded",), "CustomerPatch": ("application/merge-patch+json",)}
+MERGE_PATCH = ("application/merge-patch+json",)
+MORE_TYPES = {
+    "Login": ("application/x-www-form-urlencoded",),
+    "CustomerPatch": MERGE_PATCH,
+    "WebhookPatch": MERGE_PATCH,
+}
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,100}")
 MOST_HOSTS = 1000
 SWITCH_SECONDS = 0.0005
