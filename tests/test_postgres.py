@@ -27,7 +27,7 @@ from regulars.store.migrations import Schema, migrations
 from regulars.store.postgres import LOOK_UP, Postgres, column_type, numbered
 from regulars.store.statements import columns, matches
 
-TABLES = {kind.table for kind in RECORDS} | {"customer_terms", "counters"}
+TABLES = {kind.table for kind in RECORDS} | {"customer_terms", "term_log", "counters"}
 """Every table that has rows of tenants."""
 
 

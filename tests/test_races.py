@@ -158,6 +158,8 @@ def check_terms(url: str) -> None:
 
     async def work() -> None:
         async with Store(backend(url)) as store:
+            assert isinstance(store.backend, Postgres)
+            await store.backend.file(1)
             expected = set()
             for (number,) in rows(url, "SELECT id FROM customers WHERE tenant_id = 1"):
                 expected |= {(term, number) for term in search.terms(await store.get(Customer, 1, number))}

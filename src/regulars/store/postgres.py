@@ -19,7 +19,7 @@ from regulars.errors import Unavailable
 from regulars.fields import Record, fields_of, iso
 from regulars.record import REFERENCE, Change, Customer
 from regulars.search import Filter
-from regulars.store import NEXT_CHANGE, Again, Foreign, Page, Plan, TermKey, statements
+from regulars.store import NEXT_CHANGE, Again, Foreign, Page, Plan, TermKey, filing_postgres, statements
 from regulars.store.link import AWAY, FAILURES, LOST, Connection, Link, check, database, first
 from regulars.store.writing import REFERENCE_CHANGES, Mark, Written, writing, written
 
@@ -131,6 +131,7 @@ class Postgres:
         """Whether nobody else could write them since the batch began; whether nobody can from now on."""
         self._revisions: Gathered[None, int] = Gathered(self._read_revision)
         self._records: Gathered[Question, Any] = Gathered(self._read_records)
+        self._filing = filing_postgres.Filing(self.file)
 
     # ---- life
 
@@ -149,6 +150,7 @@ class Postgres:
             raise
 
     async def close(self) -> None:
+        await self._filing.close()
         for gathered in (self._revisions, self._records):
             await gathered.close()
         self._drop()
@@ -259,6 +261,9 @@ class Postgres:
     async def holders(self, keys: Sequence[TermKey]) -> list[tuple[int, str, int]]:
         await self._lock()  # or somebody files another customer under the term
         tenants, terms = zip(*keys, strict=True)
+        for tenant in sorted(set(tenants)):
+            while await filing_postgres.file(self._connection, tenant):
+                pass
         return [tuple(row) for row in await self._connection.fetch(READ_HOLDERS, tenants, terms)]
 
     @database
@@ -310,6 +315,8 @@ class Postgres:
             if mark == self._begun[tenant]:
                 made = plan.made_in(tenant)
                 self._marks[tenant] = Mark(mark.changes + made, mark.reference + (tenant in plan.reference))
+        if plan.terms:
+            self._filing.logged({tenant for tenant, *_ in plan.terms})
         for records in (plan.updates.get(Customer, ()), plan.inserts.get(Customer, ())):
             keep(self._at_hand, (one for one in records if (one.tenant_id, one.id) not in found.lost))  # type: ignore[attr-defined]
 
@@ -428,11 +435,38 @@ class Postgres:
         return list(map(statements.reader(kind), rows))
 
     @database
+    async def file(self, tenant_id: int) -> None:
+        """File all terms of a tenant that are in the log now."""
+        more = True
+        while more:
+            async with self._reading([tenant_id], LOOK_UP, "READ COMMITTED READ WRITE") as connection:
+                more = await filing_postgres.file(connection, tenant_id)
+
     async def find(
         self, tenant_id: int, filters: Sequence[Filter], limit: int, offset: int, names: tuple[str, ...]
     ) -> Page:
+        found = await self._find(tenant_id, filters, limit, offset, names)
+        if found is None:
+            await self.file(tenant_id)
+            found = await self._find(tenant_id, filters, limit, offset, names, filed=True)
+        assert found is not None
+        return found
+
+    @database
+    async def _find(
+        self,
+        tenant_id: int,
+        filters: Sequence[Filter],
+        limit: int,
+        offset: int,
+        names: tuple[str, ...],
+        filed: bool = False,
+    ) -> Page | None:
+        """None when terms are yet to be filed that the search may need."""
         async with self._reading([tenant_id], PLAN_ANEW) as connection:
             if filters:
+                if not filed and await connection.fetchval(filing_postgres.UNFILED, tenant_id):
+                    return None
                 query, values = statements.matches(tenant_id, await rarest_first(connection, tenant_id, filters))
                 total = await connection.fetchval(numbered(f"SELECT count(*) FROM ({query}) AS found"), *values)
                 ids = f"SELECT customer_id FROM ({query}) AS found ORDER BY customer_id DESC LIMIT ? OFFSET ?"

@@ -8,7 +8,7 @@ left out, with their changes and terms. All other changes move up, so that their
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from itertools import count
 from typing import Any, NamedTuple
@@ -33,8 +33,8 @@ class Shape(NamedTuple):
 
     inserts: tuple[type[Record], ...]
     updates: tuple[type[Record], ...]
-    gone: bool
     come: bool
+    logged: bool
     started: bool
     counted: bool
     reference: bool
@@ -83,24 +83,36 @@ def writing(plan: Plan, known: Mapping[int, Mark]) -> tuple[str, list[Any]]:
         values.append(rows)
         if kind is Customer:
             values.append([plan.built[row[:2]] for row in rows])
-    gone = sorted((tenant, term, number) for tenant, number, some, _ in plan.terms for term in some)
-    come = sorted((tenant, term, number) for tenant, number, _, some in plan.terms for term in some)
+    new = {(one.tenant_id, one.id) for one in plan.inserts.get(Customer, ())}  # type: ignore[attr-defined]
+    come = sorted(
+        (tenant, term, number) for tenant, number, _, some in plan.terms if (tenant, number) in new for term in some
+    )
+    logged = [entry for terms in plan.terms if terms[:2] not in new for entry in entries(*terms)]
     started = sorted((tenant, name, value) for tenant, name, before, value in plan.counters if before is None)
     counted = sorted(
         (tenant, name, before, value) for tenant, name, before, value in plan.counters if before is not None
     )
-    for some, width in ((gone, 3), (come, 3), (started, 3), (counted, 4)):
+    for some, width in ((come, 3), (logged, 4), (started, 3), (counted, 4)):
         if some:
             values += unzipped(some, width)
     reference = sorted(plan.reference)
     if reference:
         values.append(reference)
-    shape = Shape(tuple(inserts), tuple(updates), bool(gone), bool(come), bool(started), bool(counted), bool(reference))
+    there = map(bool, (come, logged, started, counted, reference))
+    shape = Shape(tuple(inserts), tuple(updates), *there)
     return write(shape), values
 
 
 def unzipped(rows: Collection[tuple[Any, ...]], width: int) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+
+
+def entries(tenant: int, number: int, gone: Iterable[str], come: Iterable[str]) -> Iterator[tuple[int, int, str, bool]]:
+    """What is logged of one customer's search terms."""
+    for term in gone:
+        yield tenant, number, term, False
+    for term in come:
+        yield tenant, number, term, True
 
 
 def chained(changes: Iterable[Change]) -> list[bool]:
@@ -154,17 +166,17 @@ def write(shape: Shape) -> str:
             parts.append(insert(kind, at))
     for kind in shape.updates:
         parts.append(update(kind, next(number), next(number) if kind is Customer else 0))
-    if shape.gone:
-        parts.append(
-            f"gone AS (DELETE FROM customer_terms AS t USING unnest({arrays(number, whole, 'text', whole)})"
-            " AS v (tenant_id, term, customer_id) WHERE t.tenant_id = v.tenant_id AND t.term = v.term"
-            f" AND t.customer_id = v.customer_id AND {KEPT.format('customer_id')})"
-        )
     if shape.come:
         parts.append(
             "come AS (INSERT INTO customer_terms (tenant_id, term, customer_id)"
-            f" SELECT * FROM unnest({arrays(number, whole, 'text', whole)}) AS v (tenant_id, term, customer_id)"
-            f" WHERE {KEPT.format('customer_id')})"
+            f" SELECT * FROM unnest({arrays(number, whole, 'text', whole)}) AS v WHERE {AFTER_LOCKS})"
+        )
+    if shape.logged:
+        parts.append(
+            "logged AS (INSERT INTO term_log (tenant_id, id, terms, customers, came)"
+            " SELECT v.tenant_id, t.value, array_agg(v.term), array_agg(v.customer_id), array_agg(v.came)"
+            f" FROM unnest({arrays(number, whole, whole, 'text', 'boolean')}) AS v (tenant_id, customer_id, term, came)"
+            f" JOIN told AS t ON t.tenant_id = v.tenant_id WHERE {KEPT.format('customer_id')} GROUP BY 1, 2)"
         )
     parts += counters(shape, number)
     return (

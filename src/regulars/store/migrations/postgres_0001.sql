@@ -454,12 +454,22 @@ CREATE UNIQUE INDEX tenants_by_name ON tenants (name);
 
 CREATE UNIQUE INDEX employees_by_email ON employees (tenant_id, email);
 
--- What customers are found by; see search.py.
+-- What customers are found by; see search.py. Read only after term_log was filed here.
 CREATE TABLE customer_terms (
     tenant_id bigint NOT NULL,
     term text COLLATE "C" NOT NULL,
     customer_id bigint NOT NULL,
     PRIMARY KEY (tenant_id, term, customer_id)
+);
+
+-- Terms that came or went since they were last filed: a row for each batch, by the id of its last change.
+CREATE TABLE term_log (
+    tenant_id bigint NOT NULL,
+    id bigint NOT NULL,
+    terms text[] COLLATE "C" NOT NULL,
+    customers bigint[] NOT NULL,
+    came boolean[] NOT NULL,
+    PRIMARY KEY (tenant_id, id)
 );
 
 -- A tenant's counter of changes is also its lock: whoever writes a batch holds it until the commit. Beside it stands
@@ -593,6 +603,13 @@ CREATE POLICY customer_terms_of_tenant ON customer_terms
         (SELECT string_to_array(current_setting('regulars.tenants', true), ',')::bigint[])::bigint[]
     ));
 
+ALTER TABLE term_log ENABLE ROW LEVEL SECURITY;
+ALTER TABLE term_log FORCE ROW LEVEL SECURITY;
+CREATE POLICY term_log_of_tenant ON term_log
+    USING (tenant_id = ANY (
+        (SELECT string_to_array(current_setting('regulars.tenants', true), ',')::bigint[])::bigint[]
+    ));
+
 ALTER TABLE counters ENABLE ROW LEVEL SECURITY;
 ALTER TABLE counters FORCE ROW LEVEL SECURITY;
 CREATE POLICY counters_of_tenant ON counters
@@ -609,5 +626,6 @@ GRANT SELECT, INSERT, UPDATE ON
     carriers, carrier_services, customers, changes, counters,
     webhook_endpoints, webhook_progress, webhook_deliveries, leases TO regulars_app;
 GRANT SELECT, INSERT, DELETE ON customer_terms, answers TO regulars_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON term_log TO regulars_app;
 GRANT SELECT, INSERT ON secrets TO regulars_app;
 GRANT SELECT ON schema_version TO regulars_app;
