@@ -26,10 +26,12 @@ OLDEST = "SELECT id FROM term_log WHERE tenant_id = $1 ORDER BY id LIMIT $2 FOR 
 """Whoever else files for this tenant wants the same rows, and waits."""
 FILE = (
     "WITH taken AS (DELETE FROM term_log WHERE tenant_id = $1 AND id <= $2"
-    " RETURNING tenant_id, id, terms, customers, came),"
-    " latest AS MATERIALIZED (SELECT DISTINCT ON (e.term, e.customer_id) l.tenant_id, e.term, e.customer_id, e.came"
-    " FROM taken AS l, unnest(l.terms, l.customers, l.came) AS e (term, customer_id, came)"
-    " ORDER BY e.term, e.customer_id, l.id DESC),"
+    " RETURNING tenant_id, id, customers, gone, come),"
+    " latest AS MATERIALIZED (SELECT DISTINCT ON (e.term, c.customer_id) l.tenant_id, e.term, c.customer_id, e.came"
+    " FROM taken AS l, unnest(l.customers, l.gone, l.come) AS c (customer_id, gone, come), LATERAL"
+    ' (SELECT value COLLATE "C" AS term, false AS came FROM json_array_elements_text(c.gone::json)'
+    ' UNION ALL SELECT value COLLATE "C", true FROM json_array_elements_text(c.come::json)) AS e'
+    " ORDER BY e.term, c.customer_id, l.id DESC),"
     " gone AS (DELETE FROM customer_terms AS t USING latest AS v WHERE t.tenant_id = v.tenant_id"
     " AND t.term = v.term AND t.customer_id = v.customer_id AND NOT v.came)"
     " INSERT INTO customer_terms (tenant_id, term, customer_id)"

@@ -8,10 +8,12 @@ left out, with their changes and terms. All other changes move up, so that their
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from itertools import count
 from typing import Any, NamedTuple
+
+import msgspec
 
 from regulars.fields import Record
 from regulars.record import Change, Customer
@@ -19,6 +21,8 @@ from regulars.store import NEXT_CHANGE, Plan, statements
 
 REFERENCE_CHANGES = "reference"
 REVISION = "revision"
+
+_encode = msgspec.json.encode
 
 
 class Mark(NamedTuple):
@@ -87,7 +91,11 @@ def writing(plan: Plan, known: Mapping[int, Mark]) -> tuple[str, list[Any]]:
     come = sorted(
         (tenant, term, number) for tenant, number, _, some in plan.terms if (tenant, number) in new for term in some
     )
-    logged = [entry for terms in plan.terms if terms[:2] not in new for entry in entries(*terms)]
+    logged = [
+        (tenant, number, text(gone), text(come))
+        for tenant, number, gone, come in plan.terms
+        if (tenant, number) not in new
+    ]
     started = sorted((tenant, name, value) for tenant, name, before, value in plan.counters if before is None)
     counted = sorted(
         (tenant, name, before, value) for tenant, name, before, value in plan.counters if before is not None
@@ -107,12 +115,9 @@ def unzipped(rows: Collection[tuple[Any, ...]], width: int) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
 
 
-def entries(tenant: int, number: int, gone: Iterable[str], come: Iterable[str]) -> Iterator[tuple[int, int, str, bool]]:
-    """What is logged of one customer's search terms."""
-    for term in gone:
-        yield tenant, number, term, False
-    for term in come:
-        yield tenant, number, term, True
+def text(terms: Collection[str]) -> str:
+    """Search terms as the log has them: a JSON list."""
+    return _encode(terms).decode()
 
 
 def chained(changes: Iterable[Change]) -> list[bool]:
@@ -173,9 +178,9 @@ def write(shape: Shape) -> str:
         )
     if shape.logged:
         parts.append(
-            "logged AS (INSERT INTO term_log (tenant_id, id, terms, customers, came)"
-            " SELECT v.tenant_id, t.value, array_agg(v.term), array_agg(v.customer_id), array_agg(v.came)"
-            f" FROM unnest({arrays(number, whole, whole, 'text', 'boolean')}) AS v (tenant_id, customer_id, term, came)"
+            "logged AS (INSERT INTO term_log (tenant_id, id, customers, gone, come)"
+            " SELECT v.tenant_id, t.value, array_agg(v.customer_id), array_agg(v.gone), array_agg(v.come)"
+            f" FROM unnest({arrays(number, whole, whole, 'text', 'text')}) AS v (tenant_id, customer_id, gone, come)"
             f" JOIN told AS t ON t.tenant_id = v.tenant_id WHERE {KEPT.format('customer_id')} GROUP BY 1, 2)"
         )
     parts += counters(shape, number)

@@ -462,13 +462,14 @@ CREATE TABLE customer_terms (
     PRIMARY KEY (tenant_id, term, customer_id)
 );
 
--- Terms that came or went since they were last filed: a row for each batch, by the id of its last change.
+-- Terms that came or went since they were last filed: a row for each batch, by the id of its last change. For each
+-- customer a JSON list of those that went and one of those that came.
 CREATE TABLE term_log (
     tenant_id bigint NOT NULL,
     id bigint NOT NULL,
-    terms text[] COLLATE "C" NOT NULL,
     customers bigint[] NOT NULL,
-    came boolean[] NOT NULL,
+    gone text[] NOT NULL,
+    come text[] NOT NULL,
     PRIMARY KEY (tenant_id, id)
 );
 
