@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,15 @@ def rows(store: Path | str, sql: str) -> list[Any]:
         return connection.execute(sql).fetchall()
     finally:
         connection.close()
+
+
+def write(url: str, sql: str) -> None:
+    """Write to the store of a URL past the product."""
+    if url.startswith("postgres"):
+        postgres.execute(url, sql)
+        return
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection, connection:
+        connection.execute(sql)
 
 
 def free_port() -> int:

@@ -1,7 +1,6 @@
 """Moving house: a store copied into another one, in every direction, interrupted, refused, and compared."""
 
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -27,8 +26,8 @@ from conftest import (
     new_store,
     running,
 )
-from postgres import execute, wait
-from processes import rows
+from postgres import wait
+from processes import rows, write
 from test_cli import call, table
 from test_postgres import forbidden
 from test_store import patch
@@ -164,17 +163,6 @@ def contents(url: str) -> dict[str, list[Any]]:
         url, "SELECT tenant_id, name, value FROM counters WHERE name <> 'changes' AND name <> 'filing' AND value > 0"
     )
     return {name: sorted(some) for name, some in found.items()}
-
-
-def write(url: str, sql: str) -> None:
-    """Write past the product."""
-    if url.startswith("sqlite"):
-        connection = sqlite3.connect(url.removeprefix("sqlite:///"))
-        connection.execute(sql)
-        connection.commit()
-        connection.close()
-    else:
-        execute(url, sql)
 
 
 # ---- what a copy is

@@ -1,18 +1,23 @@
 """Undo: of one change, and of all that a request or an employee did; refused when others went on from there."""
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import httpx2
 import pytest
-from conftest import ADMIN, Api
+from conftest import ADMIN, TT, Api, Clock, Running, running
+from processes import write
+from test_cli import call
 from test_v1_changes import newest
 from test_v1_customers import ADDRESS, changed, read, refused
 
-from regulars import store, undo
+from regulars import access, store, undo
+from regulars.record import Column, ColumnType
+from regulars.settings import Settings
 
 EDITOR = "editor@example.com"
 GIVEN = ("Version", "ModifiedOn")
@@ -42,9 +47,9 @@ def plain(customer: Any) -> Any:
     return {name: value for name, value in customer.items() if name not in GIVEN}
 
 
-def edited(api: Api, customer: int, **members: Any) -> int:
+def edited(api: Api, customer: int, part: str = "", **members: Any) -> int:
     """The id of the change that an update made."""
-    api.update(customer, **members)
+    api.update(customer, part, **members)
     return api.changes(customer)[0].id
 
 
@@ -146,6 +151,70 @@ def test_the_rules_hold_for_what_an_undo_leads_to(api: Api, other: Api) -> None:
     with other.unchanged(one):
         problems = refused(post(other, moved))
     assert f"customer {two} has this one" in problems[f"Customers[{one}].Email"]
+
+
+@contextmanager
+def column(server: Running, number: int, **now: Any) -> Iterator[None]:
+    """A custom column is something else while the block runs."""
+    was = server.wait(server.app.store.book(TT)).get(Column, number)
+    server.run(TT, access.put_record, Column, number, now)
+    try:
+        yield
+    finally:
+        server.run(TT, access.put_record, Column, number, {name: getattr(was, name) for name in now})
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "value", "now", "why"),
+    [
+        (8, "Tier", "Gold", {"choices": ("Silver", "Bronze")}, "Tier: Expected one of Silver, Bronze"),
+        (8, "Tier", "Gold", {"choices": ("GOLD", "Silver")}, 'as the column takes it today, "GOLD"; got "Gold"'),
+        (9, "Likes", ["Tea", "Coffee"], {"allow_multiple": False}, "Likes: Expected"),
+        (9, "Likes", ["Tea", "Coffee"], {"choices": ()}, "Likes: Expected"),
+        (2, "Visits", 7, {"data_type": ColumnType.Boolean}, "Visits: Expected"),
+        (1, "Loyalty", "12", {"data_type": ColumnType.Integer}, 'as the column takes it today, 12; got "12"'),
+        (1, "Loyalty", "X-1234", {"length": 5}, "Loyalty: Expected at most 5"),
+    ],
+)
+def test_a_custom_value_goes_back_only_into_a_column_that_takes_it_today(
+    server: Running, api: Api, customer: int, number: int, name: str, value: Any, now: dict[str, Any], why: str
+) -> None:
+    changed(api, customer, {"CustomColumns": {name: value}})
+    wrong = edited(api, customer, "CustomColumns", CustomColumns=[{"ColumnName": name, "Value": ""}])
+    before = read(api, customer)
+    with column(server, number, **now), api.unchanged(customer):
+        problems = refused(post(api, wrong))
+        assert why in problems.pop(f"Customers[{customer}].CustomColumns[{number}]") and not problems
+    undone(api, wrong)
+    assert read(api, customer)["CustomColumns"] == before["CustomColumns"] | {name: value}
+
+
+def test_an_undo_may_not_empty_what_must_have_a_value(server: Running, api: Api, customer: int) -> None:
+    changed(api, customer, {"CustomColumns": {"Tier": "Gold", "Visits": 7}})
+    with column(server, 8, required=True), api.unchanged(customer):
+        problems = refused(post(api, newest(api, customer)["ID"]))
+        assert set(problems) == {f"Customers[{customer}].CustomColumns[8]"}
+
+
+def test_a_value_of_a_column_that_is_gone_stays_away_by_either_door(book: str) -> None:
+    with running(book) as server:
+        api = server.api()
+        one, two = api.new(), api.new()
+        value = {"CustomColumns": {"Tier": "Gold"}}
+        api.call("PATCH", f"/api/v1/customers/{one}", value)
+        emptied = edited(api, one, "CustomColumns", CustomColumns=[{"ColumnName": "Tier", "Value": ""}])
+        api.call("PATCH", f"/api/v1/customers/{two}", value)
+        given = api.changes(two)[0].id
+    write(book, f"DELETE FROM custom_columns WHERE tenant_id = {TT} AND id = 8")
+    output = call("undo", str(emptied), "--tenant", "tt", store=book, ok=False).output
+    why = 'Expected a column that is still there, got "Gold" for one that is not.'
+    assert f"Customers[{one}].CustomColumns[8]: {why}" in " ".join(output.split())
+    with Running(Settings(store=book, webhooks=False), Clock()) as server:
+        api = server.api()
+        with api.unchanged(one):
+            assert refused(post(api, emptied)) == {f"Customers[{one}].CustomColumns[8]": why}
+        (done,) = undone(api, given)
+        assert done["Fields"] == {"CustomColumns[8]": ["Gold", None]}
 
 
 # ---- many changes

@@ -24,12 +24,12 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from regulars import access, cli_webhooks, customers, feed, moving, sandbox, undo
+from regulars import access, cli_webhooks, customers, feed, history, moving, sandbox, undo
 from regulars.app import migrate, whole
 from regulars.errors import Overtaken
 from regulars.fields import Invalid, Record, fields_of, to_moment
 from regulars.queries import MOST_CHANGES
-from regulars.record import Carrier, Column, Company, Employee, Group, PaymentTerm, Service, Tenant
+from regulars.record import Carrier, Change, Column, Company, Employee, Group, PaymentTerm, Service, Tenant
 from regulars.settings import Settings, shown
 from regulars.terminal import (
     Fail,
@@ -564,8 +564,9 @@ def undo_(
 ) -> None:
     """Put back what a change altered, or all that a request, an employee or a door did; that is a change, too.
 
-    Nothing is undone when others altered the same again since: what is in the way is shown. Change numbers are the ID
-    of the API and of regulars changes --follow. At most 1,000 customers at once.
+    Nothing is undone when others altered the same again since: what is in the way is shown. Nor when that would
+    break a rule of today, such as a custom column that no longer takes its old value. Change numbers are the ID of the
+    API and of regulars changes --follow. At most 1,000 customers at once.
 
     \b
     Examples:
@@ -596,8 +597,11 @@ async def put_back(
         actor = operator(await tenant_named(app.store, tenant))
         try:
             if change_id is not None:
-                return await undo.undo_change(app.store, actor, change_id, dry_run=dry_run)
-            return await undo.undo_all(app.store, actor, wanted, dry_run=dry_run)
+                found = [await app.store.get(Change, actor.tenant_id, change_id)]
+            else:
+                found = await undo.matching(app.store, actor.tenant_id, wanted)
+            how = {"keep_created": wanted.keep_created, "dry_run": dry_run}
+            return await history.run(app.store, actor, undo.undo, found, **how)
         except Overtaken as error:
             table = Table("customer", "member", "expected", "found", "by", "change")
             for one in error.conflicts:

@@ -100,8 +100,7 @@ def placed(tx: Tx, before: Customer, patch: Patch, kept: Sequence[Address]) -> t
             number = one.id or tx.next_id("addresses")
             addresses[number] = replace(one, id=number)
         seen.add(one.id) if one.id else None
-    if len(addresses) > MOST_ADDRESSES:
-        patch.refuse("Addresses", f"Expected at most {MOST_ADDRESSES} addresses, got {len(addresses)}.")
+    check_count(addresses.values(), patch)
     return tuple(addresses[number] for number in sorted(addresses))
 
 
@@ -229,6 +228,7 @@ def current(tx: Tx, customer_id: int, expect: Collection[int] | None) -> Custome
             "Read it again and repeat the change.",
             before.version,
             expect,
+            customer_id=customer_id,
         )
     return before
 
@@ -342,6 +342,30 @@ def check_carrier(tx: Tx, after: Customer, patch: Patch) -> None:
 def unknown(what: str, known: Sequence[Any], got: int) -> str:
     listed = ", ".join(f"{one.id} ({one.name})" for one in known[:10]) or "none defined yet"
     return f"Expected the id of a {what}: {listed}{', …' if len(known) > 10 else ''}; got {got}."
+
+
+def check_stored(tx: Tx, before: Customer, after: Customer, patch: Patch) -> None:
+    """What no request brings, but what was stored once: the rules that are otherwise kept while a request's addresses
+    and custom values are put in their places. A custom value must be what its column would store today."""
+    check_count(after.addresses, patch, len(before.addresses))
+    old, new = before.custom_values, after.custom_values
+    for number in sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key)):
+        member, value, column = f"{MEMBERS['custom_values']}[{number}]", new.get(number, ""), tx.find(Column, number)
+        if column is None and value != "":
+            patch.refuse(member, f"Expected a column that is still there, got {shown(value)} for one that is not.")
+        elif column is not None:
+            try:
+                taken = custom_value(column, list(value) if isinstance(value, tuple) else value)
+                if (type(taken), taken) != (type(value), value):
+                    raise Invalid(f"Expected a value as the column takes it today, {shown(taken)}; got {shown(value)}.")
+            except Invalid as error:
+                patch.refuse(member, f"{column.name}: {error}")
+
+
+def check_count(addresses: Collection[Address], patch: Patch, had: int = 0) -> None:
+    """A customer that `had` more than are allowed may keep so many."""
+    if len(addresses) > max(MOST_ADDRESSES, had):
+        patch.refuse("Addresses", f"Expected at most {MOST_ADDRESSES} addresses, got {len(addresses)}.")
 
 
 CUSTOM: Mapping[ColumnType, Field] = {

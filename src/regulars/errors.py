@@ -58,16 +58,23 @@ class Refused(RegularsError):
 
 
 class Conflict(RegularsError):
-    """`version` is the one the record has now, `expected` those that were named, and `members` what was changed since
+    """`version` is the one the customer has now, `expected` those that were named, and `members` what was changed since
     the newest of these, as far as that is known."""
 
     code = "conflict"
 
     def __init__(
-        self, message: str, version: int, expected: Collection[int] = (), members: Collection[str] = ()
+        self,
+        message: str,
+        version: int,
+        expected: Collection[int] = (),
+        members: Collection[str] = (),
+        *,
+        customer_id: int = 0,
     ) -> None:
         super().__init__(message)
         self.version, self.expected, self.members = version, sorted(expected), list(members)
+        self.customer_id = customer_id
 
 
 class Overtaken(RegularsError):

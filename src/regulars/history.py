@@ -1,18 +1,24 @@
 """What happened to customers: who altered what, when, from which value, and what follows from that."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
-from regulars.errors import NotFound, Refused
+from regulars.errors import Conflict, NotFound, Overtaken, Refused
 from regulars.fields import Field, fields_of
 from regulars.flat import shape
 from regulars.record import Change, Customer
-from regulars.store import Store
+from regulars.store import Actor, Store, Tx
 from regulars.wire import encode
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 MOST_LOOKED_AT = 100
+"""How many changes of a customer are looked through for what others changed."""
+MOST_EXPLAINED = 20
+"""Of so many customers it is said who altered what stands in the way of an undo."""
 HIDDEN = ("tenant_id", "previous_id")
 
 FIELDS: Mapping[str, Field] = {name: spec for name, spec in fields_of(Change).items() if name not in HIDDEN}
@@ -49,6 +55,26 @@ def write_page(changes: Iterable[Change], following: int) -> bytes:
     return encode({"Items": list(map(CHANGE, changes)), "Next": str(following) if following else None})
 
 
+# ---- what others changed meanwhile
+
+
+async def run(
+    store: Store, actor: Actor, command: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """The result of a command. What it meets of others, `Conflict` and `Overtaken`, is told with what they changed."""
+    try:
+        return await store.run(actor, command, *args, **kwargs)
+    except Conflict as error:
+        if error.expected:
+            error.members = await members_since(
+                store, actor.tenant_id, error.customer_id, error.expected[-1], error.version
+            )
+        raise
+    except Overtaken as error:
+        await explain(store, actor.tenant_id, error.conflicts)
+        raise
+
+
 async def members_since(store: Store, tenant_id: int, customer_id: int, since: int, until: int) -> list[str]:
     """The members that were changed after one version of a customer, up to another; none when that is too long ago."""
     if not 0 < until - since <= MOST_LOOKED_AT:
@@ -56,6 +82,26 @@ async def members_since(store: Store, tenant_id: int, customer_id: int, since: i
     changes = await store.changes(tenant_id, customer_id, MOST_LOOKED_AT)
     found = [fields_changed(one) for one in reversed(changes) if since < one.version <= until]
     return list(dict.fromkeys(member for fields in found for member in fields))
+
+
+async def explain(store: Store, tenant_id: int, conflicts: Sequence[dict[str, Any]]) -> None:
+    """Add to each conflict which change altered the member last, as far as that is not too long ago."""
+    known: dict[int, list[Change]] = {}
+    for one in conflicts:
+        number = one["CustomerID"]
+        if number not in known:
+            many = len(known) >= MOST_EXPLAINED
+            known[number] = [] if many else await store.changes(tenant_id, number, MOST_LOOKED_AT)
+        last = next((change for change in known[number] if one["Member"] in fields_changed(change)), None)
+        one |= {
+            "ChangeID": last and last.id,
+            "Employee": last and last.employee,
+            "Door": last and last.door,
+            "At": last and last.at,
+        }
+
+
+# ---- one change
 
 
 _fields = msgspec.json.Decoder(dict[str, tuple[msgspec.Raw, msgspec.Raw]]).decode

@@ -9,18 +9,16 @@ import msgspec
 from msgspec.structs import replace
 
 from regulars import wire
-from regulars.customers import MOST_ADDRESSES, Patch, Problems, check
+from regulars.customers import Patch, Problems, check, check_stored
 from regulars.errors import Overtaken, Refused
 from regulars.fields import Field, differing, fields_of, shown
-from regulars.history import MOST_LOOKED_AT, fields_changed
+from regulars.history import fields_changed
 from regulars.record import Address, Change, Customer, Employee
 from regulars.search import fold
-from regulars.store import Actor, Store, Tx, describe
+from regulars.store import Store, Tx, describe
 
 MOST_CUSTOMERS, MOST_CHANGES = 1_000, 10_000
 """What one undo takes at most."""
-MOST_EXPLAINED = 20
-"""Of so many customers it is said who altered what stands in the way."""
 OPERATOR = "operator"
 
 ATTRIBUTES = {spec.member: spec for spec in fields_of(Customer).values()}
@@ -101,8 +99,7 @@ def check_all(tx: Tx, done: Iterable[Undone]) -> None:
     for before, after, _ in done:
         patch = Patch({name: getattr(after, name) for name in differing(before, after)})
         check(tx, before, after, patch)
-        if len(after.addresses) > max(MOST_ADDRESSES, len(before.addresses)):
-            patch.refuse("Addresses", f"Expected at most {MOST_ADDRESSES} addresses, got {len(after.addresses)}.")
+        check_stored(tx, before, after, patch)
         problems |= {f"Customers[{after.id}].{member}": why for member, why in patch.problems.items()}
     if problems:
         raise Refused(problems)
@@ -186,45 +183,7 @@ def overtaken(conflicts: Sequence[Conflict]) -> Overtaken:
     )
 
 
-# ---- carrying it out
-
-
-async def undo_change(store: Store, actor: Actor, change_id: int, *, dry_run: bool = False) -> list[Undone]:
-    """Undo one change; raises `NotFound`, and what `undo` raises."""
-    change = await store.get(Change, actor.tenant_id, change_id)
-    return await carry_out(store, actor, [change], dry_run=dry_run)
-
-
-async def undo_all(store: Store, actor: Actor, wanted: Wanted, *, dry_run: bool = False) -> list[Undone]:
-    """Undo every change that is wanted, to the state before the first; raises what `matching` and `undo` raise."""
-    changes = await matching(store, actor.tenant_id, wanted)
-    return await carry_out(store, actor, changes, keep_created=wanted.keep_created, dry_run=dry_run)
-
-
-async def carry_out(store: Store, actor: Actor, changes: Sequence[Change], **how: bool) -> list[Undone]:
-    """Run the command; an `Overtaken` is told with who altered what, and when."""
-    try:
-        return await store.run(actor, undo, changes, **how)
-    except Overtaken as error:
-        await explain(store, actor.tenant_id, error.conflicts)
-        raise
-
-
-async def explain(store: Store, tenant_id: int, conflicts: Sequence[dict[str, Any]]) -> None:
-    """Add to each conflict which change altered the member last, as far as that is not too long ago."""
-    known: dict[int, list[Change]] = {}
-    for one in conflicts:
-        number = one["CustomerID"]
-        if number not in known:
-            many = len(known) >= MOST_EXPLAINED
-            known[number] = [] if many else await store.changes(tenant_id, number, MOST_LOOKED_AT)
-        last = next((change for change in known[number] if one["Member"] in fields_changed(change)), None)
-        one |= {
-            "ChangeID": last and last.id,
-            "Employee": last and last.employee,
-            "Door": last and last.door,
-            "At": last and last.at,
-        }
+# ---- which changes
 
 
 async def matching(store: Store, tenant_id: int, wanted: Wanted) -> list[Change]:

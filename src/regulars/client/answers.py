@@ -356,8 +356,8 @@ def failure(answer: httpx2.Response) -> RegularsError | None:
 
 def conflict(message: str, version: int, body: Mapping[str, Any]) -> Conflict:
     """With what the service says of it, as the vendor's bodies or as a problem."""
-    said = {name: body.get(name.title()) or body.get(name) or [] for name in ("expected", "members")}
-    return Conflict(message, version, **{name: one for name, one in said.items() if isinstance(one, list)})
+    said = (body.get(name.title()) or body.get(name) for name in ("expected", "members"))
+    return Conflict(message, version, *(one if isinstance(one, list) else [] for one in said))
 
 
 def problems_of(body: Mapping[str, Any]) -> dict[str, list[str]]:

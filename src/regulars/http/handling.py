@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from regulars import history, idempotency, undo, wire
+from regulars import history, idempotency, wire
 from regulars.access import Caller, Permission
 from regulars.app import App
 from regulars.customers import Patch
@@ -12,7 +12,6 @@ from regulars.errors import (
     NotFound,
     Overtaken,
     Refused,
-    RegularsError,
     Running,
     Unauthenticated,
     Unconditional,
@@ -101,22 +100,8 @@ async def book(app: App, request: Request) -> Book:
 
 
 async def run(app: App, request: Request, command: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    """The result of a command of the caller's. What it meets of others is told with what they changed."""
-    try:
-        return await app.store.run(actor(request), command, *args, **kwargs)
-    except (Conflict, Overtaken) as error:
-        await explain(app, request, error, *args)
-        raise
-
-
-async def explain(app: App, request: Request, error: RegularsError, *args: Any) -> None:
-    """Have an error tell what others changed meanwhile, given the arguments of the command that met it."""
-    if isinstance(error, Conflict) and error.expected and args:
-        error.members = await history.members_since(
-            app.store, caller(request).tenant_id, args[0], error.expected[-1], error.version
-        )
-    if isinstance(error, Overtaken):
-        await undo.explain(app.store, caller(request).tenant_id, error.conflicts)
+    """The result of a command of the caller's."""
+    return await history.run(app.store, actor(request), command, *args, **kwargs)
 
 
 async def write(
@@ -150,15 +135,16 @@ async def write_once(
     **kwargs: Any,
 ) -> Response:
     """As `write`, for a request with an Idempotency-Key."""
-    key, actor = key_of(request, text), caller(request).actor("api", request.request_id)
-    place = (actor.tenant_id, key.id)
+    key = key_of(request, text)
+    place = (caller(request).tenant_id, key.id)
     if place in app.running:
         raise Running("The first request with this Idempotency-Key is still being answered.")
     app.running.add(place)
     try:
         try:
-            kept, again = await app.store.run(
-                actor,
+            kept, again = await run(
+                app,
+                request,
                 idempotency.once,
                 key,
                 lambda result, book: record(request, key, answer(result, book)),
@@ -167,9 +153,8 @@ async def write_once(
                 **kwargs,
             )
         except REFUSALS as error:
-            await explain(app, request, error, *args)
             refusal = record(request, key, error_response(error, request))
-            kept, again = await app.store.run(actor, idempotency.keep, key, refusal)
+            kept, again = await run(app, request, idempotency.keep, key, refusal)
     finally:
         app.running.discard(place)
     return replay(kept, again)

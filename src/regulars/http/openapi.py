@@ -55,7 +55,9 @@ CHANGES = (
 UNDO = (
     "A member gets its old value if it still has the new one; if it has neither, the answer is 409 with every such"
     " member and the change it was altered by. The rules are those of an update, under `Customers[17].Email`; a"
-    " creation is a 400, since customers are not deleted. If-Match is not needed. With `dryRun` nothing is written."
+    " custom value goes back only if its column takes just that value today, and is otherwise a 400 under"
+    " `Customers[17].CustomColumns[3]`. A creation is a 400, since customers are not deleted. If-Match is not needed."
+    " With `dryRun` nothing is written."
 )
 RULES = "Rules that look at more than the body answer 400 under the member that must change: "
 DESCRIPTIONS = {
