@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import argon2
+import httpx2
 import msgspec
 import pytest
 from conftest import (
@@ -29,6 +30,7 @@ from conftest import (
 from postgres import wait
 from processes import rows, write
 from test_cli import call, table
+from test_idempotency import same
 from test_postgres import forbidden
 from test_store import patch
 
@@ -59,6 +61,14 @@ def fill_in(server: Running) -> None:
         api.update(one, Title="")
 
 
+def keyed(api: Api) -> list[httpx2.Response]:
+    """What two requests with a key are answered, the first time or again: one is done and one refused."""
+    return [
+        api.put("Customers/2", {"Phone2": "+1 555 0199 Ω"}, Idempotency_Key="done", Prefer="return=representation"),
+        api.put("Customers/2", {"CompanyId": 999}, Idempotency_Key="refused"),
+    ]
+
+
 def seen(api: Api) -> list[Any]:
     """What a caller finds, by filters of each kind, and reads."""
     one = api.read(1)
@@ -81,11 +91,12 @@ def seen(api: Api) -> list[Any]:
 
 
 class Source(NamedTuple):
-    """A store of which the server was stopped, a token that it gave, and what a caller saw with it."""
+    """A store of which the server was stopped, a token that it gave, and what a caller saw with it and was answered."""
 
     url: str
     token: str
     seen: list[Any]
+    answers: list[httpx2.Response]
 
 
 @pytest.fixture(scope="module", params=BOTH)
@@ -95,8 +106,8 @@ def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         with running(url) as server:
             fill_in(server)
             api = server.api(host=SAMPLE_HOST)
-            found = seen(api)
-        yield Source(url, api.token, found)
+            answers, found = keyed(api), seen(api)
+        yield Source(url, api.token, found, answers)
 
 
 @pytest.fixture(params=BOTH)
@@ -173,7 +184,9 @@ def test_a_copy_has_every_row_as_it_was(source: Source, target: str) -> None:
     assert contents(target) == contents(source.url)
     assert all(one.same for one in verdicts)
     counted = {one.table: one.source.rows for one in verdicts}
-    assert counted["customers"] == SAMPLES + 2 and counted["changes"] == SAMPLES + 2 * 4 + len(range(1, SAMPLES, 3))
+    assert counted["customers"] == SAMPLES + 2
+    assert counted["changes"] == SAMPLES + 2 * 4 + len(range(1, SAMPLES, 3)) + 1
+    assert counted["answers"] == len(source.answers)
     assert set(counted) == {kind.table for kind in RECORDS} | {"customer_terms", "counters", "secrets"}
     everybody = map(statements.reader(Customer), contents(target)["customers"])
     filed = [(one.tenant_id, term, one.id) for one in everybody for term in search.terms(one)]
@@ -192,6 +205,18 @@ def test_a_server_over_the_copy_goes_on_where_the_old_one_stopped(source: Source
         assert api.new(Email="new@example.com") == SAMPLES + 1
         assert [one["UserID"] for one in api.list("phoneNumber=98765")["Items"]] == [1]
         assert server.login(host=OTHER_HOST).status_code == 200
+
+
+def test_a_request_that_is_sent_again_to_a_server_over_the_copy_gets_its_first_answer(
+    source: Source, target: str
+) -> None:
+    move(source.url, target)
+    with Running(Settings(store=target), Clock()) as server:
+        api = server.holding(source.token, SAMPLE_HOST)
+        api.update(2, Phone2="1")
+        with api.unchanged(2):
+            assert all(map(same, source.answers, keyed(api)))
+    assert [one.status_code for one in source.answers] == [200, 400]
 
 
 # ---- interruptions
