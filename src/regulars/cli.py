@@ -1,17 +1,11 @@
-"""The command `regulars`: make a book, fill it, serve it, and look after what the API cannot administer."""
+"""The command `regulars`: make a book, fill it, copy it, serve it; the other commands are in modules of their own."""
 
 import asyncio
-import os
-from contextlib import suppress
-from dataclasses import dataclass
-from decimal import Decimal
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import click
-import msgspec
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -24,32 +18,24 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from regulars import access, cli_webhooks, customers, feed, history, moving, sandbox, undo
+from regulars import access, cli_history, cli_tenant, cli_webhooks, customers, moving, sandbox
 from regulars.app import migrate, whole
-from regulars.errors import Overtaken
-from regulars.fields import Invalid, Record, fields_of, to_moment
-from regulars.queries import MOST_CHANGES
-from regulars.record import Carrier, Change, Column, Company, Employee, Group, PaymentTerm, Service, Tenant
+from regulars.record import Company, Employee
 from regulars.settings import Settings, shown
 from regulars.terminal import (
     Fail,
     console,
-    field_options,
     load,
     opened,
     operator,
     options,
     output,
-    plain,
+    password,
     run,
-    show,
     show_table,
     tenant_named,
-    tenant_option,
-    values_of,
 )
 
-PATIENCE_SECONDS = 30.0
 LEAST_CHUNK, MOST_CHUNK = 500, 40_000
 DEMO_USER, DEMO_PASSWORD = "demo@example.com", "demo-regulars"
 DEMO_TENANT = "demo"
@@ -67,16 +53,8 @@ def main() -> None:
     """
 
 
-main.add_command(cli_webhooks.webhooks)
-main.add_command(cli_webhooks.listen)
-
-
-# ---- making, filling, serving
-
-
-def password(confirm: bool = True) -> str:
-    found = os.environ.get("REGULARS_PASSWORD")
-    return found or click.prompt("Password", hide_input=True, confirmation_prompt=confirm, err=True)
+for _command in (*cli_tenant.COMMANDS, *cli_history.COMMANDS, cli_webhooks.webhooks, cli_webhooks.listen):
+    main.add_command(_command)
 
 
 @main.command()
@@ -288,7 +266,7 @@ def demo(port: int, count: int, folder: str, quirks: bool) -> None:
     run(initialise(chosen, DEMO_TENANT, DEMO_USER, "Demo Company", DEMO_PASSWORD))
     if fresh:
         run(fill(chosen, DEMO_TENANT, count, 1))
-    run(change_tenant(chosen, DEMO_TENANT, {"quirks": quirks}))
+    run(cli_tenant.change_tenant(chosen, DEMO_TENANT, {"quirks": quirks}))
     output.print(demo_text(port), highlight=False, soft_wrap=True, markup=False)
     start(chosen)
 
@@ -310,311 +288,3 @@ curl -s {base}/Customers/1 -H "Authorization: Bearer $TOKEN"
 
 Stop with Ctrl-C.
 """
-
-
-# ---- looking after a tenant
-
-
-@dataclass(frozen=True)
-class Entity:
-    """A kind of record that `regulars NAME list|add|set` administers, and the fields that can be given."""
-
-    record: type[Record]
-    plural: str
-    example: str
-    hidden: tuple[str, ...] = ("tenant_id", "id")
-
-
-ENTITIES = {
-    "company": Entity(Company, "companies", '--name "Acme Ltd" --allow-shipping-unpaid-orders'),
-    "group": Entity(Group, "groups", "--name VIP"),
-    "column": Entity(Column, "custom columns", '--name Tier --choices "Gold,Silver" --data-type String'),
-    "term": Entity(PaymentTerm, "payment terms", '--name "Net 30"'),
-    "carrier": Entity(Carrier, "shipping carriers", "--name UPS"),
-    "service": Entity(Service, "shipping services", '--carrier-id 1 --name "UPS Ground"'),
-}
-EMPLOYEE_HIDDEN = ("tenant_id", "id", "email", "password_hash", "token_epoch")
-
-
-async def list_records(chosen: Settings, tenant: str | None, record: type[Record]) -> list[Any]:
-    async with opened(chosen) as app:
-        return list((await app.store.book(await tenant_named(app.store, tenant))).all(record))
-
-
-async def save_record(
-    chosen: Settings, tenant: str | None, record: type[Record], number: int | None, given: dict[str, Any]
-) -> Any:
-    async with opened(chosen) as app:
-        actor = operator(await tenant_named(app.store, tenant))
-        return await app.store.run(actor, access.put_record, record, number, values_of(record, given))
-
-
-def entity_commands(name: str, entity: Entity) -> None:
-    """The commands `regulars NAME list`, `add` and `set`."""
-
-    @main.group(name, help=f"The tenant's {entity.plural}.")
-    def group() -> None: ...
-
-    @group.command("list", help=f"List the {entity.plural}.\n\n\b\nExample:\n  regulars {name} list")
-    @options("store")
-    @tenant_option
-    def list_(chosen: Settings, tenant: str | None) -> None:
-        show(run(list_records(chosen, tenant, entity.record)), ("tenant_id",))
-
-    @group.command("add", help=f"Add one.\n\n\b\nExample:\n  regulars {name} add {entity.example}")
-    @options("store")
-    @tenant_option
-    @field_options(entity.record, entity.hidden)
-    def add(chosen: Settings, tenant: str | None, **given: Any) -> None:
-        show([run(save_record(chosen, tenant, entity.record, None, given))], ("tenant_id",))
-
-    @group.command("set", help=f"Change one.\n\n\b\nExample:\n  regulars {name} set 1 {entity.example}")
-    @options("store")
-    @tenant_option
-    @click.argument("number", type=int)
-    @field_options(entity.record, entity.hidden)
-    def set_(chosen: Settings, tenant: str | None, number: int, **given: Any) -> None:
-        show([run(save_record(chosen, tenant, entity.record, number, given))], ("tenant_id",))
-
-
-for _name, _entity in ENTITIES.items():
-    entity_commands(_name, _entity)
-
-
-@main.group()
-def employee() -> None:
-    """The tenant's employees: users of the API, and account managers."""
-
-
-@employee.command("list")
-@options("store")
-@tenant_option
-def employee_list(chosen: Settings, tenant: str | None) -> None:
-    """List the employees.
-
-    \b
-    Example:
-      regulars employee list --store sqlite:///book.db
-    """
-    show(run(list_records(chosen, tenant, Employee)), EMPLOYEE_HIDDEN)
-
-
-@employee.command("add")
-@options("store")
-@tenant_option
-@click.argument("email")
-@field_options(Employee, EMPLOYEE_HIDDEN)
-def employee_add(chosen: Settings, tenant: str | None, email: str, **given: Any) -> None:
-    """Add an employee; the password comes from REGULARS_PASSWORD or is asked for.
-
-    \b
-    Example:
-      regulars employee add shop@example.com --name "Web shop" --no-can-delete
-    """
-    show([run(save_employee(chosen, tenant, email, given, True, new=True))], EMPLOYEE_HIDDEN)
-
-
-@employee.command("set")
-@options("store")
-@tenant_option
-@click.argument("email")
-@click.option("--password", "new_password", is_flag=True, help="Ask for a new password; ends the employee's tokens.")
-@field_options(Employee, EMPLOYEE_HIDDEN)
-def employee_set(chosen: Settings, tenant: str | None, email: str, new_password: bool, **given: Any) -> None:
-    """Change an employee. Disabling one, or a new password, ends the tokens at once.
-
-    \b
-    Examples:
-      regulars employee set shop@example.com --no-enabled
-      regulars employee set shop@example.com --password
-    """
-    show([run(save_employee(chosen, tenant, email, given, new_password, new=False))], EMPLOYEE_HIDDEN)
-
-
-async def save_employee(
-    chosen: Settings, tenant: str | None, email: str, given: dict[str, Any], with_password: bool, *, new: bool
-) -> Any:
-    async with opened(chosen) as app:
-        actor = operator(await tenant_named(app.store, tenant))
-        known = [one.email.lower() for one in (await app.store.book(actor.tenant_id)).all(Employee)]
-        if new == (email.lower() in known):
-            raise Fail(f"There is {'already an' if new else 'no'} employee {email}; see: regulars employee list")
-        values = values_of(Employee, given)
-        if with_password:
-            values["password_hash"] = await app.access.hash(password())
-        return await app.store.run(actor, access.put_employee, email, values)
-
-
-@main.group()
-def setting() -> None:
-    """The tenant's settings: the rules that its customers keep."""
-
-
-@setting.command("list")
-@options("store")
-@tenant_option
-def setting_list(chosen: Settings, tenant: str | None) -> None:
-    """List the settings.
-
-    \b
-    Example:
-      regulars setting list
-    """
-    show_settings(run(list_records(chosen, tenant, Tenant))[0])
-
-
-@setting.command("set")
-@options("store")
-@tenant_option
-@click.argument("name", type=click.Choice([name for name, spec in fields_of(Tenant).items() if spec.type is bool]))
-@click.argument("value", type=bool)
-def setting_set(chosen: Settings, tenant: str | None, name: str, value: bool) -> None:
-    """Change a setting.
-
-    \b
-    Example:
-      regulars setting set require_business_name true
-    """
-    show_settings(run(change_tenant(chosen, tenant, {name: value})))
-
-
-async def change_tenant(chosen: Settings, tenant: str | None, values: dict[str, Any]) -> Any:
-    async with opened(chosen) as app:
-        actor = operator(await tenant_named(app.store, tenant))
-        return await app.store.run(actor, access.put_record, Tenant, actor.tenant_id, values)
-
-
-def show_settings(tenant: Tenant) -> None:
-    for name, spec in fields_of(Tenant).items():
-        if spec.type is bool:
-            output.print(
-                f"{name} = {str(getattr(tenant, name)).lower()}", f"  # {spec.doc}", highlight=False, soft_wrap=True
-            )
-
-
-@main.command()
-@options("store")
-@tenant_option
-@click.argument("customer_id", type=int, required=False)
-@click.option("--limit", default=100, show_default=True, help="At most so many, newest first.")
-@click.option("--follow", "following", is_flag=True, help="Every customer's, as they come, each as a line of JSON.")
-@click.option("--after", default=None, help="Follow from after this change: its ID; 0: all.  [default: the newest]")
-def changes(
-    chosen: Settings, tenant: str | None, customer_id: int | None, limit: int, following: bool, after: str | None
-) -> None:
-    """Show who changed what of a customer, when, and from which value; newest first. Or follow the changes of all.
-
-    \b
-    Examples:
-      regulars changes 1042
-      regulars changes --follow --after 345
-    """
-    if following == (customer_id is not None) or (after is not None and not following):
-        raise Fail("Expected a customer's number, or --follow, perhaps with --after.")
-    if customer_id is None:
-        with suppress(KeyboardInterrupt):
-            run(follow(chosen, tenant, after))
-        return
-
-    async def read() -> list[Any]:
-        async with opened(chosen) as app:
-            return await app.store.changes(await tenant_named(app.store, tenant), customer_id, limit)
-
-    found = run(read())
-    if not found:
-        raise Fail(f"Customer {customer_id} has no history here. Is the number right, and --tenant?")
-    table = Table("version", "when (UTC)", "who", "door", "member", "old", "new")
-    for change in found:
-        head = [str(change.version), change.at.strftime("%Y-%m-%d %H:%M:%S"), change.employee, change.door]
-        for member, old, new in [(name, *pair) for name, pair in decoded(change.fields).items()] or [
-            (change.kind, "", "")
-        ]:
-            table.add_row(*head, member, plain(old), plain(new))
-            if output.is_terminal:
-                head = [""] * len(head)
-    show_table(table)
-
-
-async def follow(chosen: Settings, tenant: str | None, after: str | None) -> None:
-    """Print every change after one, for ever."""
-    async with opened(chosen) as app:
-        number = await tenant_named(app.store, tenant)
-        begin = feed.LATEST if after is None else feed.cursor(number, int(after)) if after.isdecimal() else after
-        page = await feed.read(app.store, number, begin, MOST_CHANGES)
-        while True:
-            for one in page.changes:
-                click.echo(feed.write_change(one))
-            if not page.more:
-                await app.store.newer(number, page.last, PATIENCE_SECONDS)
-            page = await feed.read_on(app.store, number, page.last, MOST_CHANGES)
-
-
-@main.command("undo")
-@options("store")
-@tenant_option
-@click.argument("change_id", type=int, required=False)
-@click.option("--request", "request_id", default="", help="All that a request altered, by its X-Request-Id.")
-@click.option("--employee", default="", help="All that an employee altered, by e-mail address; or operator.")
-@click.option("--door", default="", help="All that came by a door: api, cli, sample.")
-@click.option("--since", default=None, help="From this moment on, UTC; needed but for --request.")
-@click.option("--keep-created", is_flag=True, help="Leave customers that were created there, as created.")
-@click.option("--dry-run", is_flag=True, help="Only show what would be put back.")
-def undo_(
-    chosen: Settings, tenant: str | None, change_id: int | None, since: str | None, dry_run: bool, **given: Any
-) -> None:
-    """Put back what a change altered, or all that a request, an employee or a door did; that is a change, too.
-
-    Nothing is undone when others altered the same again since: what is in the way is shown. Nor when that would
-    break a rule of today, such as a custom column that no longer takes its old value. Change numbers are the ID of the
-    API and of regulars changes --follow. At most 1,000 customers at once.
-
-    \b
-    Examples:
-      regulars undo 345
-      regulars undo --employee shop@example.com --since 2026-11-23T14:30 --dry-run
-      regulars undo --request import-7 --keep-created
-    """
-    try:
-        wanted = undo.Wanted(since=to_moment(since) if since else None, **given)
-    except Invalid as error:
-        raise Fail(f"--since: {error}") from error
-    if (change_id is None) == (wanted == undo.Wanted()):
-        raise Fail("Expected the number of a change; or --request; or --since with --employee or --door.")
-    rows = []
-    for one in run(put_back(chosen, tenant, change_id, wanted, dry_run)):
-        for member, (old, new) in decoded(undo.told(one)["Fields"]).items():
-            rows.append([str(one.after.id), str(one.after.version), member, plain(old), plain(new)])
-    table = Table("customer", "version", "member", "is" if dry_run else "was", "would be" if dry_run else "is")
-    for row in rows:
-        table.add_row(*row)
-    show_table(table)
-
-
-async def put_back(
-    chosen: Settings, tenant: str | None, change_id: int | None, wanted: undo.Wanted, dry_run: bool
-) -> list[undo.Undone]:
-    async with opened(chosen) as app:
-        actor = operator(await tenant_named(app.store, tenant))
-        try:
-            if change_id is not None:
-                found = [await app.store.get(Change, actor.tenant_id, change_id)]
-            else:
-                found = await undo.matching(app.store, actor.tenant_id, wanted)
-            how = {"keep_created": wanted.keep_created, "dry_run": dry_run}
-            return await history.run(app.store, actor, undo.undo, found, **how)
-        except Overtaken as error:
-            table = Table("customer", "member", "expected", "found", "by", "change")
-            for one in error.conflicts:
-                values = [
-                    plain(one["Expected"]),
-                    plain(one["Found"]),
-                    one["Employee"] or "",
-                    str(one["ChangeID"] or ""),
-                ]
-                table.add_row(str(one["CustomerID"]), one["Member"], *values)
-            show_table(table)
-            raise
-
-
-def decoded(fields: str | msgspec.Raw) -> dict[str, tuple[Any, Any]]:
-    return msgspec.json.Decoder(dict[str, tuple[Any, Any]], float_hook=Decimal).decode(fields)

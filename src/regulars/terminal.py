@@ -1,6 +1,7 @@
 """What the commands share: their options, a store that is open while they run, and how records are shown."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import fields
@@ -91,6 +92,13 @@ async def tenant_named(store: Store, name: str | None) -> int:
         listed = ", ".join(known) or "none yet; make one: regulars init --tenant NAME --user EMAIL"
         raise Fail(f"There is no tenant {name!r} in this store. Known are: {listed}.")
     return known[name.lower()]
+
+
+def password() -> str:
+    """A new password, from the environment or asked for twice."""
+    return os.environ.get("REGULARS_PASSWORD") or click.prompt(
+        "Password", hide_input=True, confirmation_prompt=True, err=True
+    )
 
 
 def operator(tenant_id: int, door: str = "cli") -> Actor:
