@@ -18,7 +18,8 @@ from bench.bodies import Bodies
 from regulars.fields import fields_of
 from regulars.record import Company, Customer
 from regulars.store import Actor, Store, Tx
-from regulars.store.sqlite import Sqlite, connect
+from regulars.store.file import connect
+from regulars.store.sqlite import Sqlite
 from regulars.store.wal import CHECKPOINT_PAGES
 
 GROUP = 64

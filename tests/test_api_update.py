@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from regulars.fields import Field, fields_of
 from regulars.record import Customer
-from regulars.store.sqlite import connect
+from regulars.store.file import connect
 
 ALL = [*SPECS, NAME]
 BY_MEMBER = {spec.member: spec for spec in ALL}

@@ -13,8 +13,9 @@ from test_store import ACTOR, START, opened, patch, run
 from regulars import customers, search
 from regulars.fields import fields_of
 from regulars.record import RECORDS
+from regulars.store.file import migrate
 from regulars.store.migrations import Schema, migrations
-from regulars.store.sqlite import Sqlite, migrate
+from regulars.store.sqlite import Sqlite
 from regulars.store.statements import matches, sql_type
 
 

@@ -71,9 +71,9 @@ async def migrate(url: str) -> list[int]:
         from regulars.store import link
 
         return await link.migrate(url)
-    from regulars.store import sqlite
+    from regulars.store import file
 
-    return sqlite.migrate(path)
+    return file.migrate(path)
 
 
 class App:

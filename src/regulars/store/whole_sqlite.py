@@ -11,8 +11,9 @@ from regulars import search
 from regulars.fields import Record
 from regulars.record import Customer
 from regulars.store import Plan, filing, statements
+from regulars.store.file import checked, connect, database, fetch
 from regulars.store.migrations import Schema
-from regulars.store.sqlite import REVISION, checked, connect, counters, database, fetch, write
+from regulars.store.sqlite import REVISION, counters, write
 from regulars.store.statements import Row
 from regulars.store.whole import FINISHED, PAGE_ROWS, PUT_SECRET, READ_TERMS, TERMS_EACH, Counters
 
