@@ -9,7 +9,7 @@ import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from regulars import sandbox, wire
+from regulars import representation, sandbox, wire
 from regulars.errors import Refused
 from regulars.fields import fields_of
 from regulars.record import Column, Customer
@@ -157,12 +157,12 @@ def text(value: Any) -> str:
 
 
 def test_every_field_reads_back_as_it_is_kept() -> None:
-    columns = wire.CustomColumns([one for one in sandbox.reference(1) if isinstance(one, Column)])
+    columns = representation.CustomColumns([one for one in sandbox.reference(1) if isinstance(one, Column)])
     decimals = [name for name, spec in fields_of(Customer).items() if spec.type is Decimal]
     for number, sample in enumerate(sandbox.customers(1, 200, 5)):
         some = [Decimal("0.00"), Decimal("0"), Decimal("1.50")][number % 3]
         customer = msgspec.structs.replace(sample, **dict.fromkeys(decimals[number % 5 :], some))
-        body = json.loads(wire.write_customer(customer, None, columns, []), parse_float=Decimal)
+        body = json.loads(representation.write_customer(customer, None, columns, []), parse_float=Decimal)
         for name, spec in fields_of(Customer).items():
             for section, key in (reads.split(".") for reads in spec.reads):
                 value = getattr(customer, name)

@@ -12,9 +12,9 @@ import msgspec
 
 from regulars.fields import Field, Invalid, bind, choices, expected, fields_of, shown, to_int
 from regulars.record import FULL_NAME, Address, Customer
+from regulars.representation import CustomColumns
 from regulars.wire import (
     MOST_LISTED,
-    CustomColumns,
     Reading,
     Repeated,
     encode,

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from regulars import feed, flat, history, undo, webhooks, wire
+from regulars import feed, flat, history, representation, undo, webhooks, wire
 from regulars.http.messages import instant
 from regulars.record import (
     Address,
@@ -166,8 +166,8 @@ def answer_examples() -> dict[str, Any]:
         milliseconds=38,
         answer="",
     )
-    columns = wire.CustomColumns([column])
-    whole = wire.write_customer(customer, company, columns, [Group(tenant_id=1, id=1, name="VIP")])
+    columns = representation.CustomColumns([column])
+    whole = representation.write_customer(customer, company, columns, [Group(tenant_id=1, id=1, name="VIP")])
     change = Change(
         tenant_id=1,
         id=345,
@@ -220,11 +220,11 @@ def answer_examples() -> dict[str, Any]:
             "Unchanged": 0,
             "Refused": 0,
         },
-        "CustomerPage": json.loads(wire.write_page([customer], 1, columns)),
+        "CustomerPage": json.loads(representation.write_page([customer], 1, columns)),
         "NewId": 201,
-        "CompanyPage": {"Items": [wire.write_company(company)], "TotalResults": 1},
-        "Company": wire.write_company(company),
-        **{name: json.loads(wire.write_choices([one])) for name, one in choices.items()},
+        "CompanyPage": {"Items": [representation.write_company(company)], "TotalResults": 1},
+        "Company": representation.write_company(company),
+        **{name: json.loads(representation.write_choices([one])) for name, one in choices.items()},
         "WebhookDetails": plain(webhooks.described(endpoint, told)),
         "NewWebhookDetails": plain(webhooks.described(endpoint, told, secret=True)),
         "WebhookList": plain({"Items": [webhooks.described(endpoint, told)]}),

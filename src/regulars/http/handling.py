@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from regulars import history, idempotency, wire
+from regulars import history, idempotency, representation
 from regulars.access import Caller, Permission
 from regulars.app import App
 from regulars.customers import Patch
@@ -75,15 +75,15 @@ def represent(app: App, customer: Customer, book: Book) -> bytes:
     if known is not None and known[0] is customer and known[1] is book:
         return known[2]
     groups = [group for number in customer.group_ids if (group := book.get(Group, number))]
-    body = wire.write_customer(customer, book.get(Company, customer.company_id), custom_columns(book), groups)
+    body = representation.write_customer(customer, book.get(Company, customer.company_id), custom_columns(book), groups)
     if len(app.written) >= MOST_WRITTEN:
         del app.written[next(iter(app.written))]
     app.written[key] = customer, book, body
     return body
 
 
-def custom_columns(book: Book) -> wire.CustomColumns:
-    return book.once("wire", lambda book: wire.CustomColumns(book.all(Column)))
+def custom_columns(book: Book) -> representation.CustomColumns:
+    return book.once("wire", lambda book: representation.CustomColumns(book.all(Column)))
 
 
 def updated(app: App, request: Request, reading: Reading, customer: Customer, book: Book) -> Response:

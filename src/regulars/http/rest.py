@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
-from regulars import customers, queries, wire
+from regulars import customers, queries, representation, wire
 from regulars.app import App
 from regulars.errors import NotFound, Refused
 from regulars.http.handling import book, caller, custom_columns, patch, path_id, represent, unchanged, updated, write
@@ -111,10 +111,10 @@ async def list_customers(app: App, request: Request) -> Response:
     listing = queries.read_listing(request.pairs())
     tenant_id = caller(request).tenant_id
     page = await app.store.find(
-        tenant_id, listing.filters, listing.size, (listing.number - 1) * listing.size, wire.LISTED
+        tenant_id, listing.filters, listing.size, (listing.number - 1) * listing.size, representation.LISTED
     )
     columns = custom_columns(await app.store.book(tenant_id))
-    return Response(200, wire.write_page(page.customers, page.total, columns))
+    return Response(200, representation.write_page(page.customers, page.total, columns))
 
 
 async def list_companies(app: App, request: Request) -> Response:
@@ -125,7 +125,7 @@ async def list_companies(app: App, request: Request) -> Response:
         if (not ids or one.id in ids) and fold(keyword) in fold(one.name)
     ]
     start = (listing.number - 1) * listing.size
-    items = [wire.write_company(one) for one in companies[start : start + listing.size]]
+    items = [representation.write_company(one) for one in companies[start : start + listing.size]]
     return Response(200, wire.encode({"Items": items, "TotalResults": len(companies)}))
 
 
@@ -134,16 +134,16 @@ async def get_company(app: App, request: Request) -> Response:
     company = (await book(app, request)).get(Company, number)
     if company is None:
         raise NotFound(f"Could not find or load record with ID {number}!")
-    return Response(200, wire.encode(wire.write_company(company)))
+    return Response(200, wire.encode(representation.write_company(company)))
 
 
 async def list_payment_terms(app: App, request: Request) -> Response:
-    return Response(200, wire.write_choices((await book(app, request)).all(PaymentTerm)))
+    return Response(200, representation.write_choices((await book(app, request)).all(PaymentTerm)))
 
 
 async def list_carriers(app: App, request: Request) -> Response:
     queries.read_site(request.pairs())
-    return Response(200, wire.write_choices((await book(app, request)).all(Carrier)))
+    return Response(200, representation.write_choices((await book(app, request)).all(Carrier)))
 
 
 async def list_services(app: App, request: Request) -> Response:
@@ -153,7 +153,8 @@ async def list_services(app: App, request: Request) -> Response:
     if not carriers:
         known = ", ".join(one.name for one in reference.all(Carrier)) or "none defined yet"
         raise Refused({"carrier": [f"Expected one of the carriers {known}; got {wanted!r}."]})
-    return Response(200, wire.write_choices([one for one in reference.all(Service) if one.carrier_id in carriers]))
+    found = [one for one in reference.all(Service) if one.carrier_id in carriers]
+    return Response(200, representation.write_choices(found))
 
 
 async def server_by_team(app: App, request: Request) -> Response:

@@ -27,6 +27,7 @@ from regulars.record import (
     Rating,
     TaxExemptType,
 )
+from regulars.representation import layout
 
 Schema = dict[str, Any]
 
@@ -341,7 +342,7 @@ def section(name: str) -> Schema:
     record = Address if name == "Addresses" else Customer
     kinds = {reads: spec.type for spec in fields_of(record).values() for reads in spec.reads}
     properties = {}
-    for key, value in wire.layout(name):
+    for key, value in layout(name):
         kind = kinds.get(f"{name}.{key}")
         if kind is None:
             kind = int if value == "0" else str if value == "c.name" else bool
