@@ -325,6 +325,14 @@ def problems(answer: httpx2.Response) -> Mapping[str, list[str]]:
     return body["ModelState"]  # type: ignore[no-any-return]
 
 
+def until(holds: Callable[[], Any]) -> None:
+    """Wait for what happens in another thread."""
+    end = monotonic() + 10
+    while not holds():
+        assert monotonic() < end, "it did not happen"
+        sleep(0.002)
+
+
 def fill(tx: Tx, tenant: Tenant, password_hash: str) -> None:
     """A tenant with its employees and lists."""
     tx.put(tenant)
@@ -432,6 +440,13 @@ def new_store(kind: str, folder: Path) -> Iterator[str]:
 def book(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a store of the test's own, on each database."""
     with new_store(request.param, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """The URL of a store of the test's own on PostgreSQL."""
+    with postgres.database() as url:
         yield url
 
 

@@ -3,18 +3,17 @@
 import asyncio
 import json
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any
 
 import httpx2
 import pytest
-from conftest import ADMIN, PASSWORD, TT, Api, Running, running
+from conftest import ADMIN, PASSWORD, TT, Api, Running, running, until
 from test_v1_changes import newest
 from test_v1_customers import refused
 
@@ -97,14 +96,6 @@ def test_everything_that_makes_no_sense_is_told(api: Api) -> None:
 
 
 # ---- waiting
-
-
-def until(holds: Callable[[], Any]) -> None:
-    """Wait for what happens in the server."""
-    end = monotonic() + 10
-    while not holds():
-        assert monotonic() < end, "it did not happen"
-        sleep(0.002)
 
 
 def waiting(server: Running) -> int:

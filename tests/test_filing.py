@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from processes import rows
-from test_store import ACTOR, START, opened, patch, run
+from test_store import ACTOR, check_filed, opened, patch, run
 
 from regulars import customers, sandbox, search
 from regulars.errors import Conflict
@@ -47,17 +47,6 @@ async def some_updates(store: Store, chance: random.Random, batches: int = 1) ->
         await asyncio.gather(*(store.run(ACTOR, force, number, values) for number, values in wanted))
 
 
-async def check(path: Path) -> None:
-    """After a search has seen to the filing, the index holds exactly what the customers yield."""
-    async with Store(Sqlite(path), lambda: START) as store:
-        await store.find(1, search.keyword("smith"), 10, 0)
-        expected = set()
-        for number in range(1, CUSTOMERS + 1):
-            expected |= {(term, number) for term in search.terms(await store.get(Customer, 1, number))}
-    assert set(rows(path, "SELECT term, customer_id FROM customer_terms")) == expected
-    assert rows(path, "SELECT count(*) FROM term_log") == [(0,)]
-
-
 def test_sweeps_amid_updates_file_every_term(tmp_path: Path, little: None) -> None:
     async def work() -> None:
         path, swept = tmp_path / "a.db", 0
@@ -69,7 +58,7 @@ def test_sweeps_amid_updates_file_every_term(tmp_path: Path, little: None) -> No
                 assert isinstance(backend, Sqlite)
                 swept += backend._sweep is not None
         assert swept > 5, "no sweep was under way"
-        await check(path)
+        await check_filed(f"sqlite:///{path}")
 
     run(work)
 
@@ -85,7 +74,7 @@ def test_two_processes_sweep_the_same_log(tmp_path: Path, little: None) -> None:
                 await asyncio.gather(some_updates(one, chance, 2), some_updates(other, chance, 3))
                 if chance.random() < 0.2:
                     await one.find(1, search.keyword("smith"), 10, 0)
-        await check(path)
+        await check_filed(f"sqlite:///{path}")
 
     run(work)
 
@@ -107,7 +96,7 @@ def test_a_crash_within_a_sweep_costs_nothing_but_the_work(tmp_path: Path, littl
                         shutil.copy(file, left)
         assert found
         for number in range(1, found + 1):
-            await check(tmp_path / str(number) / "a.db")
+            await check_filed(f"sqlite:///{tmp_path / str(number)}/a.db")
 
     run(work)
 
@@ -131,7 +120,7 @@ def test_many_new_customers_are_filed_with_their_own_commit(tmp_path: Path, monk
         path = tmp_path / "a.db"
         async with opened(f"sqlite:///{path}", CUSTOMERS):
             assert rows(path, "SELECT count(*) FROM term_log") == [(0,)]
-        await check(path)
+        await check_filed(f"sqlite:///{path}")
 
     run(work)
 

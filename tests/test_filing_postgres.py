@@ -2,29 +2,20 @@
 
 import asyncio
 import random
-from collections.abc import Iterator
 
 import asyncpg
-import postgres
 import pytest
 from postgres import rows
 from test_filing import CUSTOMERS, force, some_updates
 from test_postgres import until, waiting
 from test_races import block_duplicates
-from test_store import ACTOR, START, opened, patch, run
+from test_store import ACTOR, START, check_filed, opened, patch, run
 
 from regulars import customers, search
 from regulars.app import backend
 from regulars.errors import Refused
-from regulars.record import Customer
 from regulars.store import Store, filing_postgres
 from regulars.store.postgres import Postgres
-
-
-@pytest.fixture
-def url() -> Iterator[str]:
-    with postgres.database() as url:
-        yield url
 
 
 @pytest.fixture
@@ -35,17 +26,6 @@ def late(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def logged(url: str) -> int:
     return int(rows(url, "SELECT count(*) FROM term_log")[0][0])
-
-
-async def check(url: str) -> None:
-    """After a search has seen to the filing, the index holds exactly what the customers yield."""
-    async with Store(backend(url), lambda: START) as store:
-        await store.find(1, search.keyword("smith"), 10, 0)
-        expected = set()
-        for number in range(1, CUSTOMERS + 1):
-            expected |= {(term, number) for term in search.terms(await store.get(Customer, 1, number))}
-    assert set(rows(url, "SELECT term, customer_id FROM customer_terms WHERE tenant_id = 1")) == expected
-    assert logged(url) == 0
 
 
 def test_terms_are_filed_though_nobody_searches(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +39,7 @@ def test_terms_are_filed_though_nobody_searches(url: str, monkeypatch: pytest.Mo
                 return logged(url) == 0
 
             await until(filed)
-        await check(url)
+        await check_filed(url)
 
     run(work)
 
@@ -69,7 +49,7 @@ def test_what_a_node_left_in_the_log_is_found_by_the_next(url: str, late: None) 
         async with opened(url, CUSTOMERS) as store:
             await some_updates(store, random.Random(2), 7)
         assert logged(url) == 7
-        await check(url)
+        await check_filed(url)
 
     run(work)
 
@@ -78,7 +58,7 @@ def test_new_customers_are_filed_with_their_own_commit(url: str, late: None) -> 
     async def work() -> None:
         async with opened(url, CUSTOMERS):
             assert logged(url) == 0
-        await check(url)
+        await check_filed(url)
 
     run(work)
 
@@ -96,7 +76,7 @@ def test_two_nodes_file_the_same_log(url: str, late: None, monkeypatch: pytest.M
                     some_updates(two, random.Random(100 + turn), 6),
                     *(node.backend.file(1) for node in (one, two, one)),
                 )
-        await check(url)
+        await check_filed(url)
 
     run(work)
 
@@ -118,7 +98,7 @@ def test_who_files_waits_for_who_files(url: str, late: None) -> None:
             await watcher.close()
             for name, total in (("first", 0), ("second", 1)):
                 assert (await two.find(1, [search.starts("lastName", name)], 9, 0)).total == total
-        await check(url)
+        await check_filed(url)
 
     run(work)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import HOST, Api, Running, problems, running
+from conftest import HOST, Api, Running, problems, running, until
 
 from regulars.http.protocol import Protocol
 
@@ -374,10 +374,7 @@ def test_a_client_that_leaves_after_a_whole_request_has_done_it(api: Api, custom
     body = b'{"Fax": "left"}'
     with api.server.connect() as connection:
         connection.sendall(head(api, customer, f"Content-Length: {len(body)}") + body)
-    end = time.monotonic() + 5
-    while api.read(customer)["Personal"]["Fax"] != "left":
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    until(lambda: api.read(customer)["Personal"]["Fax"] == "left")
 
 
 # ---- what is no HTTP

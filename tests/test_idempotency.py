@@ -3,17 +3,15 @@
 import asyncio
 import random
 import sqlite3
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from time import monotonic
 from typing import Any
 from uuid import uuid4
 
 import httpx2
 import postgres
 import pytest
-from conftest import HOST, Api, Clock, Running, problems, running
+from conftest import HOST, Api, Clock, Running, problems, running, until
 from processes import Process, process, rows
 
 from regulars import idempotency
@@ -38,13 +36,6 @@ def same(first: httpx2.Response, again: httpx2.Response) -> bool:
     heads = [{name: value for name, value in one.headers.items() if name not in OWN_HEADERS} for one in (first, again)]
     assert heads[0] == heads[1]
     return (first.status_code, first.content) == (again.status_code, again.content)
-
-
-def until(done: Callable[[], Any]) -> None:
-    """Wait for what another thread does."""
-    end = monotonic() + 10
-    while not done():
-        assert monotonic() < end
 
 
 # ---- the same request

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import httpx2
 import msgspec
-import postgres
 import pytest
 from postgres import rows
 from processes import Process, make_book
@@ -20,12 +19,6 @@ from regulars.record import Customer
 from regulars.store import Store, Tx
 
 OTHER = replace(ACTOR, tenant_id=2)
-
-
-@pytest.fixture
-def url() -> Iterator[str]:
-    with postgres.database() as url:
-        yield url
 
 
 def check_feed(url: str) -> None:

@@ -32,12 +32,6 @@ TABLES = {kind.table for kind in RECORDS} | {"customer_terms", "term_log", "coun
 
 
 @pytest.fixture
-def url() -> Iterator[str]:
-    with postgres.database() as url:
-        yield url
-
-
-@pytest.fixture
 def empty() -> Iterator[str]:
     with postgres.database(migrated=False) as url:
         yield url

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -10,12 +10,11 @@ from typing import Any
 
 import asyncpg
 import msgspec
-import postgres
 import pytest
 from postgres import rows
 from test_nodes import add_one, check_feed
 from test_postgres import until, waiting
-from test_store import ACTOR, START, opened, patch, run
+from test_store import ACTOR, START, check_filed, opened, patch, run
 
 from regulars import access, customers, idempotency, search
 from regulars.app import backend
@@ -25,12 +24,6 @@ from regulars.record import Address, Answer, Company, Customer, Employee, Tenant
 from regulars.store import MOST_LOSSES, Book, Plan, Store, TermKey, Tx
 from regulars.store.postgres import Postgres
 from regulars.store.writing import Written
-
-
-@pytest.fixture
-def url() -> Iterator[str]:
-    with postgres.database() as url:
-        yield url
 
 
 class Stopping(Postgres):
@@ -150,22 +143,7 @@ def test_only_those_that_lost_are_run_again(url: str) -> None:
 
     run(work)
     check_feed(url)
-    check_terms(url)
-
-
-def check_terms(url: str) -> None:
-    """The index is what the customers yield."""
-
-    async def work() -> None:
-        async with Store(backend(url)) as store:
-            assert isinstance(store.backend, Postgres)
-            await store.backend.file(1)
-            expected = set()
-            for (number,) in rows(url, "SELECT id FROM customers WHERE tenant_id = 1"):
-                expected |= {(term, number) for term in search.terms(await store.get(Customer, 1, number))}
-        assert set(rows(url, "SELECT term, customer_id FROM customer_terms WHERE tenant_id = 1")) == expected
-
-    run(work)
+    asyncio.run(check_filed(url))
 
 
 def test_what_others_commit_while_the_statement_waits_for_them_is_seen(url: str) -> None:
@@ -194,7 +172,7 @@ def test_what_others_commit_while_the_statement_waits_for_them_is_seen(url: str)
 
     run(work)
     check_feed(url)
-    check_terms(url)
+    asyncio.run(check_filed(url))
 
 
 def test_an_answer_that_was_built_on_what_was_lost_is_not_given(url: str) -> None:
@@ -225,7 +203,7 @@ def test_an_answer_that_was_built_on_what_was_lost_is_not_given(url: str) -> Non
 
     run(work)
     check_feed(url)
-    check_terms(url)
+    asyncio.run(check_filed(url))
 
 
 @pytest.mark.parametrize("changed", [1, 2, 3])
@@ -496,4 +474,4 @@ def test_whatever_both_nodes_do_at_random_the_feed_tells_it(url: str) -> None:
 
     run(work)
     check_feed(url)
-    check_terms(url)
+    asyncio.run(check_filed(url))

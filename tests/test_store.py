@@ -38,6 +38,17 @@ async def opened(url: str, count: int = 0) -> AsyncIterator[Store]:
         yield store
 
 
+async def check_filed(url: str) -> None:
+    """After a search has seen to the filing, the index holds exactly what the first tenant's customers yield."""
+    async with Store(backend(url), lambda: START) as store:
+        await store.find(1, search.keyword("smith"), 10, 0)
+        expected = set()
+        for (number,) in rows(url, "SELECT id FROM customers WHERE tenant_id = 1"):
+            expected |= {(term, number) for term in search.terms(await store.get(Customer, 1, number))}
+    assert set(rows(url, "SELECT term, customer_id FROM customer_terms WHERE tenant_id = 1")) == expected
+    assert rows(url, "SELECT count(*) FROM term_log") == [(0,)]
+
+
 def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(work())
 

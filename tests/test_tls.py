@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import postgres
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -50,12 +49,6 @@ def authority(file: Path) -> Key:
     made = certificate("CA", key, "CA", key, ca=x509.BasicConstraints(ca=True, path_length=0), may=may)
     file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
     return key
-
-
-@pytest.fixture
-def url() -> Iterator[str]:
-    with postgres.database() as url:
-        yield url
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from uuid import uuid4
 import httpx2
 import pytest
 from conftest import CAREFUL, Api, Running
+from test_v1_customers import refused
 
 from regulars import access
 from regulars.record import Tenant
@@ -34,12 +35,6 @@ def told(answer: httpx2.Response) -> list[tuple[str, int, int, list[str]]]:
 def why(answer: httpx2.Response) -> list[dict[str, str]]:
     """For each item its first problem by member."""
     return [{name: reasons[0] for name, reasons in one["Problems"].items()} for one in done(answer)]
-
-
-def refused(answer: httpx2.Response) -> dict[str, str]:
-    assert answer.status_code == 400, answer.text
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    return {one["member"]: one["detail"] for one in answer.json()["errors"]}
 
 
 def newcomer(**members: Any) -> dict[str, Any]:
