@@ -8,8 +8,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import apsw
 
 from regulars.errors import Unavailable
-from regulars.store import Clash
-from regulars.store.migrations import Schema, migrations
+from regulars.store import Clash, migrations
+from regulars.store.migrations import Schema
 from regulars.store.whole import UNFINISHED, half_copied
 
 log = logging.getLogger("regulars.store")
@@ -50,24 +50,13 @@ def migrate(path: Path) -> list[int]:
         fetch(connection, "PRAGMA journal_mode = WAL")
         applied = []
         with connection:
-            version = connection.pragma("user_version")
-            known = migrations("sqlite")
-            if version > len(known):
-                raise Schema(too_new(path, version))
-            for number, sql in known[version:]:
+            for number, sql in migrations.lacking("sqlite", connection.pragma("user_version"), f"sqlite:///{path}"):
                 connection.execute(sql)
                 connection.execute(f"PRAGMA user_version = {number}")
                 applied.append(number)
         return applied
     finally:
         connection.close()
-
-
-def too_new(path: Path, version: int) -> str:
-    return (
-        f"{path} has schema {version}, this regulars knows up to {len(migrations('sqlite'))}. "
-        "Install a newer regulars: pip install --upgrade regulars"
-    )
 
 
 def checked(path: Path) -> apsw.Connection:
@@ -88,14 +77,7 @@ def checked(path: Path) -> apsw.Connection:
 
 def check(connection: apsw.Connection, path: Path) -> None:
     """Raise `Schema` unless the file has the tables that this program knows, and is whole."""
-    version, known = connection.pragma("user_version"), len(migrations("sqlite"))
-    if version > known:
-        raise Schema(too_new(path, version))
-    if version < known:
-        raise Schema(
-            f"{path} has schema {version}, this regulars needs {known}. "
-            f"Upgrade it: regulars init --store sqlite:///{path}"
-        )
+    migrations.check("sqlite", connection.pragma("user_version"), f"sqlite:///{path}")
     for (mark,) in fetch(connection, UNFINISHED):
         raise half_copied(f"sqlite:///{path}", mark)
 

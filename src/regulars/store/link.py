@@ -14,8 +14,8 @@ import asyncpg
 
 from regulars.errors import RegularsError, Unavailable
 from regulars.settings import BadSetting, shown
-from regulars.store import Again, Clash
-from regulars.store.migrations import Schema, migrations
+from regulars.store import Again, Clash, migrations
+from regulars.store.migrations import Schema
 from regulars.store.whole import UNFINISHED, half_copied
 
 log = logging.getLogger("regulars.store")
@@ -158,16 +158,10 @@ def meaning(error: Exception) -> Exception:
 async def check(connection: Connection, url: str) -> None:
     """Raise `Schema` when this program does not know the database, or its walls do not stand."""
     try:
-        version, known = await applied(connection), len(migrations("postgres"))
+        version = await applied(connection)
     except asyncpg.InsufficientPrivilegeError:
         raise Schema(await not_granted(connection, url)) from None
-    if version > known:
-        raise Schema(too_new(url, version))
-    if version < known:
-        raise Schema(
-            f"{shown(url)} has schema {version}, this regulars needs {known}. "
-            f"{'Upgrade' if version else 'Create'} it: regulars {'migrate' if version else 'init'} --store {shown(url)}"
-        )
+    migrations.check("postgres", version, shown(url))
     if not await may_act(connection):
         raise Schema(await not_granted(connection, url))
     if mark := await connection.fetchval(UNFINISHED):
@@ -192,13 +186,6 @@ async def applied(connection: Connection) -> int:
     if await connection.fetchval("SELECT to_regclass('schema_version') IS NULL"):
         return 0
     return int(await connection.fetchval("SELECT coalesce(max(version), 0) FROM schema_version"))
-
-
-def too_new(url: str, version: int) -> str:
-    return (
-        f"{shown(url)} has schema {version}, this regulars knows up to {len(migrations('postgres'))}. "
-        "Install a newer regulars: pip install --upgrade regulars"
-    )
 
 
 async def migrate(url: str) -> list[int]:
@@ -241,10 +228,7 @@ async def _migrate(connection: Connection, url: str) -> list[int]:
     done = []
     async with connection.transaction():
         await connection.execute("LOCK TABLE schema_version IN ACCESS EXCLUSIVE MODE")
-        version = await applied(connection)
-        if version > len(migrations("postgres")):
-            raise Schema(too_new(url, version))
-        for number, sql in migrations("postgres")[version:]:
+        for number, sql in migrations.lacking("postgres", await applied(connection), shown(url)):
             await connection.execute(sql)
             moment = datetime.now(UTC).isoformat()
             await connection.execute("INSERT INTO schema_version VALUES ($1, $2)", number, moment)

@@ -16,3 +16,23 @@ def migrations(database: str) -> list[tuple[int, str]]:
     )
     assert [number for number, _ in found] == list(range(1, len(found) + 1))
     return found
+
+
+def lacking(database: str, version: int, url: str) -> list[tuple[int, str]]:
+    """The migrations that a store of this version lacks. Raises `Schema` when it is newer than this program."""
+    known = migrations(database)
+    if version > len(known):
+        raise Schema(
+            f"{url} has schema {version}, this regulars knows up to {len(known)}. "
+            "Install a newer regulars: pip install --upgrade regulars"
+        )
+    return known[version:]
+
+
+def check(database: str, version: int, url: str) -> None:
+    """Raise `Schema` unless a store is of the version that this program works with."""
+    if missing := lacking(database, version, url):
+        raise Schema(
+            f"{url} has schema {version}, this regulars needs {missing[-1][0]}. "
+            f"{'Upgrade' if version else 'Create'} it: regulars {'migrate' if version else 'init'} --store {url}"
+        )
