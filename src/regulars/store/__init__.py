@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import msgspec
@@ -27,6 +28,7 @@ log = logging.getLogger("regulars.store")
 
 P = ParamSpec("P")
 T = TypeVar("T")
+K = TypeVar("K", int, str)
 R = TypeVar("R", bound=Record)
 
 Key = tuple[type[Record], int, int]
@@ -206,6 +208,29 @@ class Book:
         return list(self.records[kind].values())
 
 
+class Ground(Protocol):
+    """What a command stands on: the batch, or the command that it is a part of."""
+
+    def find(self, key: Key) -> Any: ...
+    def all(self, kind: type[Record], tenant_id: int) -> dict[int, Any]: ...
+    def book_now(self, tenant_id: int) -> Book: ...
+    def holders(self, key: TermKey) -> set[int]: ...
+    def counter(self, key: tuple[int, str]) -> int: ...
+
+
+def together(find: Callable[[K], T], keys: Iterable[K]) -> dict[K, T]:
+    """What is found by each key; when something is missing, only after all were asked for."""
+    found, waiting = {}, False
+    for key in keys:
+        try:
+            found[key] = find(key)
+        except Missing:
+            waiting = True
+    if waiting:
+        raise Missing
+    return found
+
+
 class Tx:
     """One tenant, one actor, one moment: all that a command can see and do. It never waits and never commits."""
 
@@ -213,7 +238,7 @@ class Tx:
         "_batch", "_changes", "_counters", "_filed", "_made", "_names", "_seen", "_writes", "actor", "now", "tenant_id"
     )  # fmt: skip
 
-    def __init__(self, batch: "Batch | Within", actor: Actor, now: datetime) -> None:
+    def __init__(self, batch: Ground, actor: Actor, now: datetime) -> None:
         self._batch = batch
         self._filed: Filed | None = None
         self._writes: dict[Key, Any] = {}
@@ -244,15 +269,7 @@ class Tx:
 
     def find_many(self, kind: type[R], ids: Iterable[int]) -> dict[int, R | None]:
         """Several records at once, so that all that is missing is loaded together."""
-        found, waiting = {}, False
-        for number in ids:
-            try:
-                found[number] = self.find(kind, number)
-            except Missing:
-                waiting = True
-        if waiting:
-            raise Missing
-        return found
+        return together(partial(self.find, kind), ids)
 
     def all(self, kind: type[R]) -> list[R]:
         """All reference records of one type, ascending by id."""
@@ -274,15 +291,7 @@ class Tx:
 
     def holders_of(self, terms: Iterable[str]) -> dict[str, set[int]]:
         """The same for several terms at once, so that all that is missing is loaded together."""
-        found, waiting = {}, False
-        for term in terms:
-            try:
-                found[term] = self.holders(term)
-            except Missing:
-                waiting = True
-        if waiting:
-            raise Missing
-        return found
+        return together(self.holders, terms)
 
     def forget(self) -> None:
         """Take back all that the command has written."""
