@@ -105,6 +105,17 @@ def test_what_was_altered_again_is_in_the_way_and_all_of_it_is_told(
     assert set(done["Fields"]) == {"Fax", "Phone1", "Title"}
 
 
+def test_who_is_in_the_way_is_told_again_with_the_same_key(api: Api, customer: int) -> None:
+    wrong = edited(api, customer, Fax="1")
+    later = edited(api, customer, Fax="2")
+    key = {"Idempotency_Key": f"undo-{wrong}"}
+    answers = [api.post(f"/api/v1/changes/{wrong}/undo", None, **key)]
+    edited(api, customer, Fax="3")
+    answers.append(api.post(f"/api/v1/changes/{wrong}/undo", None, **key))
+    for answer in answers:
+        assert [(one["Found"], one["ChangeID"]) for one in overtaken(answer)] == [("2", later)]
+
+
 def test_addresses_and_custom_columns_go_back_one_by_one(api: Api, customer: int) -> None:
     first, second = changed(api, customer, {"Addresses": [ADDRESS, ADDRESS | {"City": "Boston"}]})["Addresses"]
     added = newest(api, customer)["ID"]

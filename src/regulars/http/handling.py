@@ -99,9 +99,9 @@ async def book(app: App, request: Request) -> Book:
     return await app.store.book(caller(request).tenant_id)
 
 
-async def run(app: App, request: Request, command: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+def run(app: App, request: Request, command: Callable[..., T], *args: Any, **kwargs: Any) -> Awaitable[T]:
     """The result of a command of the caller's."""
-    return await history.run(app.store, actor(request), command, *args, **kwargs)
+    return history.run(app.store, actor(request), command, *args, **kwargs)
 
 
 async def write(
