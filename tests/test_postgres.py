@@ -20,11 +20,11 @@ from regulars import access, cli, customers, sandbox, search
 from regulars.app import backend, migrate
 from regulars.errors import Unavailable
 from regulars.fields import fields_of
-from regulars.record import RECORDS, Customer
+from regulars.record import RECORDS, Change, Customer
 from regulars.settings import shown
 from regulars.store import Again, Store, Tx, link
 from regulars.store.migrations import Schema, migrations
-from regulars.store.postgres import LOOK_UP, Postgres, column_type, numbered
+from regulars.store.postgres import LOOK_UP, READ_NEWS, Postgres, column_type, numbered
 from regulars.store.statements import columns, matches
 
 TABLES = {kind.table for kind in RECORDS} | {"customer_terms", "term_log", "counters"}
@@ -295,6 +295,25 @@ def test_each_filter_is_answered_from_the_index(url: str) -> None:
                     plan = "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {numbered(query)}", *values))
                     assert "customer_terms_pkey" in plan and "Seq Scan" not in plan
                     assert re.search(r"Index Cond: .*term (=|>=)|Index Cond: .*\(term", plan), plan
+
+    run(work)
+
+
+def test_what_others_changed_is_read_from_the_end_of_the_index(url: str) -> None:
+    """However many changes there are, and though the server knows it."""
+
+    async def work() -> None:
+        async with opened(url, 1) as store:
+            assert isinstance(store.backend, Postgres)
+            names = ", ".join(columns(Change))
+            values = names.replace(" id,", " n,").replace(" fields", " repeat('x', 400)")
+            many = f"INSERT INTO changes ({names}) SELECT {values} FROM changes, generate_series(2, 50000) AS n"
+            execute(url, f"{many}; ANALYZE")
+            async with store.backend._reading([1], LOOK_UP) as connection:
+                await connection.execute(f"PREPARE news (bigint[], bigint[]) AS {READ_NEWS}")
+                explain = "EXPLAIN (ANALYZE, COSTS OFF) EXECUTE news ('{1}', '{49990}')"
+                plan = "\n".join(row[0] for row in await connection.fetch(explain))
+                assert re.search(r"changes_pkey.*rows=10\.?0* .*\n.*Index Cond: .*id > m.id", plan), plan
 
     run(work)
 
