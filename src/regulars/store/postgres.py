@@ -51,7 +51,7 @@ LOOK_UP = "".join(
 )
 """For statements that look rows up by their keys: planned once, whatever the tables held then."""
 PLAN_ANEW = ", set_config('plan_cache_mode', 'force_custom_plan', true)"
-"""For searches: what is best depends on what is searched for."""
+"""For searches, and to delete what is old: what is best depends on what is searched for, and how much there is."""
 SNAPSHOT = "REPEATABLE READ READ ONLY"
 
 READ_REVISION = "SELECT value FROM counters WHERE tenant_id = 0 AND name = 'revision'"
@@ -500,7 +500,7 @@ class Postgres:
     @database
     async def expire(self, kind: type[Record], tenant_id: int, before: datetime, limit: int) -> int:
         sql = statements.expire(kind).replace("?", "$")
-        async with self._reading([tenant_id], LOOK_UP, "READ COMMITTED READ WRITE") as connection:
+        async with self._reading([tenant_id], PLAN_ANEW, "READ COMMITTED READ WRITE") as connection:
             return int((await connection.execute(sql, tenant_id, iso(before), limit)).split()[1])
 
     @database
