@@ -52,6 +52,8 @@ LOOK_UP = "".join(
 """For statements that look rows up by their keys: planned once, whatever the tables held then."""
 PLAN_ANEW = ", set_config('plan_cache_mode', 'force_custom_plan', true)"
 """For searches, and to delete what is old: what is best depends on what is searched for, and how much there is."""
+NO_FLUSH = ", set_config('synchronous_commit', 'off', true)"
+"""For what a crash may undo whole, since it is then simply done again."""
 SNAPSHOT = "REPEATABLE READ READ ONLY"
 
 READ_REVISION = "SELECT value FROM counters WHERE tenant_id = 0 AND name = 'revision'"
@@ -440,7 +442,7 @@ class Postgres:
         """File all terms of a tenant that are in the log now."""
         more = True
         while more:
-            async with self._reading([tenant_id], LOOK_UP, "READ COMMITTED READ WRITE") as connection:
+            async with self._reading([tenant_id], LOOK_UP + NO_FLUSH, "READ COMMITTED READ WRITE") as connection:
                 more = await filing_postgres.file(connection, tenant_id)
 
     async def find(
