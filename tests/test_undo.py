@@ -135,7 +135,9 @@ def test_addresses_and_custom_columns_go_back_one_by_one(api: Api, customer: int
         {},
     )
     in_the_way = overtaken(post(api, added))
-    assert [one["Member"] for one in in_the_way] == [f"Addresses[{second['ID']}]"]  # the first is gone already
+    (conflict,) = in_the_way  # the first is gone already
+    assert conflict["Member"] == f"Addresses[{second['ID']}]"
+    assert (conflict["Expected"], conflict["Found"]) == (second, second | {"Address2": "Floor 2"})
 
 
 def test_a_creation_cannot_be_undone(api: Api, customer: int) -> None:

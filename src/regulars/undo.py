@@ -177,10 +177,22 @@ def overtaken(conflicts: Sequence[Conflict]) -> Overtaken:
         f"Nothing was undone: {listed}{', …' if len(conflicts) > 3 else ''} {'was' if len(conflicts) == 1 else 'were'}"
         f" altered again since{'' if people == 1 else f', in all {people} customers'}. Undo those changes first.",
         [
-            {"CustomerID": one.customer_id, "Member": one.member, "Expected": one.expected, "Found": one.found}
+            {
+                "CustomerID": one.customer_id,
+                "Member": one.member,
+                "Expected": as_changes_tell(one.expected),
+                "Found": as_changes_tell(one.found),
+            }
             for one in conflicts
         ],
     )
+
+
+def as_changes_tell(value: Any) -> Any:
+    """What `read` made a value of."""
+    if isinstance(value, Address):
+        return {member: getattr(value, name) for member, name in ADDRESS_NAMES.items()}
+    return value
 
 
 # ---- which changes
