@@ -2,8 +2,10 @@
 
 import asyncio
 import random
+from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 from postgres import rows
 from test_filing import CUSTOMERS, force, some_updates
@@ -14,7 +16,8 @@ from test_store import ACTOR, START, check_filed, opened, patch, run
 from regulars import customers, search
 from regulars.app import backend
 from regulars.errors import Refused
-from regulars.store import Store, filing_postgres
+from regulars.record import Customer
+from regulars.store import Store, Tx, filing_postgres
 from regulars.store.postgres import Postgres
 
 
@@ -115,5 +118,77 @@ def test_a_rule_knows_what_is_only_logged(url: str, late: None) -> None:
                 await store.run(ACTOR, customers.update, 2, patch(email="new@x.test"))
             await store.run(ACTOR, force, 1, {"email": "newer@x.test"})
             assert (await store.run(ACTOR, customers.update, 2, patch(email="new@x.test"))).email == "new@x.test"
+
+    run(work)
+
+
+def test_large_batches_are_not_filed_all_at_once(url: str, late: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would take longer than the server lets a statement take, and then again."""
+    monkeypatch.setattr(filing_postgres, "MOST_CUSTOMERS", 30)
+
+    def rename(tx: Tx, count: int, name: str) -> None:
+        for one in tx.find_many(Customer, range(1, count + 1)).values():
+            assert one is not None
+            tx.put(msgspec.structs.replace(one, last_name=name))
+
+    async def work() -> None:
+        async with opened(url, CUSTOMERS) as store:
+            for turn, count in enumerate((10, 15, 10, 40, 5)):
+                await store.run(ACTOR, rename, count, f"Name {turn}")
+            assert isinstance(store.backend, Postgres)
+            left, last = [], 0
+            while logged(url):
+                async with store.backend._reading([1], "", "READ COMMITTED READ WRITE") as connection:
+                    last = await filing_postgres.file(connection, 1, last)
+                left.append(logged(url))
+            assert left == [3, 2, 1, 0] and last == 0
+        await check_filed(url)
+
+    run(work)
+
+
+def test_a_search_files_what_was_there_before_it_and_no_more(
+    url: str, late: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or it would never end where more is logged than filed."""
+    monkeypatch.setattr(filing_postgres, "MOST_FILED", 1)
+    filed, turns = filing_postgres.file, []
+
+    async def work() -> None:
+        async with opened(url, CUSTOMERS) as store:
+
+            async def amid_updates(*given: Any) -> Any:
+                turns.append(await store.run(ACTOR, force, 4, {"last_name": f"Later {len(turns)}"}))
+                assert len(turns) < 20
+                return await filed(*given)
+
+            for number in (1, 2, 3):
+                await store.run(ACTOR, force, number, {"last_name": "Before"})
+            monkeypatch.setattr(filing_postgres, "file", amid_updates)
+            assert (await store.find(1, [search.starts("lastName", "before")], 9, 0)).total == 3
+            assert (len(turns), logged(url)) == (4, 3)
+            monkeypatch.setattr(filing_postgres, "file", filed)
+        await check_filed(url)
+
+    run(work)
+
+
+def test_searches_that_wait_for_the_filing_take_one_connection(url: str, late: None) -> None:
+    """All others are for those who need not wait."""
+
+    async def work() -> None:
+        async with opened(url, CUSTOMERS) as store:
+            await store.run(ACTOR, force, 1, {"last_name": "First"})
+            watcher, other = await asyncpg.connect(url), await asyncpg.connect(url)
+            async with other.transaction():
+                await other.execute("SELECT 1 FROM term_log FOR UPDATE")
+                searches = [store.find(1, [search.starts("lastName", "first")], 9, 0) for _ in range(20)]
+                found = asyncio.gather(*searches)
+                await until(lambda: waiting(watcher, 1))
+                assert (await store.get(Customer, 1, 1)).last_name == "First"
+                assert await waiting(watcher, 1) and not await waiting(watcher, 2)
+            assert {page.total for page in await found} == {1}
+            for connection in (watcher, other):
+                await connection.close()
 
     run(work)

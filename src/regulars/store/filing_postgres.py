@@ -20,9 +20,15 @@ REST_SECONDS = 2.0
 """How long to let the database alone that would not file."""
 MOST_FILED = 100
 """How many batches one transaction files."""
+MOST_CUSTOMERS = 2_000
+"""How many customers' terms one transaction files, unless one batch has more: it must be done long before the server
+ends it, or the log would never get shorter."""
 
 UNFILED = "SELECT 1 FROM term_log WHERE tenant_id = $1 LIMIT 1"
-OLDEST = "SELECT id FROM term_log WHERE tenant_id = $1 ORDER BY id LIMIT $2 FOR UPDATE"
+OLDEST = (
+    "SELECT id, cardinality(customers), (SELECT max(id) FROM term_log WHERE tenant_id = $1)"
+    " FROM term_log WHERE tenant_id = $1 ORDER BY id LIMIT $2 FOR UPDATE"
+)
 """Whoever else files for this tenant wants the same rows, and waits."""
 FILE = (
     "WITH taken AS (DELETE FROM term_log WHERE tenant_id = $1 AND id <= $2"
@@ -41,13 +47,21 @@ FILE = (
 all that a tenant has."""
 
 
-async def file(connection: Connection, tenant_id: int) -> bool:
-    """File a tenant's oldest terms, within a transaction that sees what others commit. Returns whether more may be
-    left."""
+async def file(connection: Connection, tenant_id: int, last: int = 0) -> int:
+    """File a tenant's oldest terms, within a transaction that sees what others commit. Returns up to which row of the
+    log there is more to file, or 0: up to `last`, or to the newest that there is now."""
     rows = await connection.fetch(OLDEST, tenant_id, MOST_FILED)
-    if rows:
-        await connection.execute(FILE, tenant_id, rows[-1][0])
-    return len(rows) == MOST_FILED
+    if not rows:
+        return 0
+    last = last or rows[0][2]
+    size, taken = 0, rows[0][0]
+    for number, customers, _ in rows:
+        size += customers
+        if size > MOST_CUSTOMERS:
+            break
+        taken = number
+    await connection.execute(FILE, tenant_id, taken)
+    return last if taken < last else 0
 
 
 class Filing:

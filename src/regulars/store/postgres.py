@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from itertools import count
 from typing import Any, Generic, TypeVar
 
@@ -111,6 +111,15 @@ class Gathered(Generic[K, T]):
         if self._task is not None:
             await self._task
 
+    async def cancel(self) -> None:
+        """Leave undone what is not yet answered."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        for _, future in self._waiting:
+            if not future.done():
+                future.set_exception(Unavailable(AWAY, 1))
+
 
 class Postgres:
     """A backend over a database that a URL names: `postgresql://user:password@host:5432/database?sslmode=verify-full`.
@@ -134,6 +143,8 @@ class Postgres:
         """Whether nobody else could write them since the batch began; whether nobody can from now on."""
         self._revisions: Gathered[None, int] = Gathered(self._read_revision)
         self._records: Gathered[Question, Any] = Gathered(self._read_records)
+        self._files: dict[int, Gathered[None, None]] = {}
+        """For each tenant those who want its terms filed."""
         self._filing = filing_postgres.Filing(self.file)
 
     # ---- life
@@ -154,6 +165,8 @@ class Postgres:
 
     async def close(self) -> None:
         await self._filing.close()
+        for files in self._files.values():
+            await files.cancel()
         for gathered in (self._revisions, self._records):
             await gathered.close()
         self._drop()
@@ -266,7 +279,7 @@ class Postgres:
         tenants, terms = zip(*keys, strict=True)
         for tenant in sorted(set(tenants)):
             while await filing_postgres.file(self._connection, tenant):
-                pass
+                pass  # nobody can log more
         return [tuple(row) for row in await self._connection.fetch(READ_HOLDERS, tenants, terms)]
 
     @database
@@ -437,13 +450,22 @@ class Postgres:
             rows = await connection.fetch(numbered(statements.select_range(kind)), tenant_id, first, last)
         return list(map(statements.reader(kind), rows))
 
-    @database
     async def file(self, tenant_id: int) -> None:
-        """File all terms of a tenant that are in the log now."""
-        more = True
+        """File all terms of a tenant that are in the log now. Who asks while that is done waits for the next time, and
+        all of them take one connection, since they would only wait for each other there."""
+        files = self._files.get(tenant_id)
+        if files is None:
+            files = self._files[tenant_id] = Gathered(partial(self._file, tenant_id))
+        await files.ask(None)
+
+    @database
+    async def _file(self, tenant_id: int, _: Collection[None]) -> Mapping[None, None]:
+        last, more = 0, True
         while more:
             async with self._reading([tenant_id], LOOK_UP + NO_FLUSH, "READ COMMITTED READ WRITE") as connection:
-                more = await filing_postgres.file(connection, tenant_id)
+                last = await filing_postgres.file(connection, tenant_id, last)
+            more = last > 0
+        return {None: None}
 
     async def find(
         self, tenant_id: int, filters: Sequence[Filter], limit: int, offset: int, names: tuple[str, ...]
