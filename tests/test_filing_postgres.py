@@ -2,18 +2,20 @@
 
 import asyncio
 import random
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
 import msgspec
 import pytest
-from postgres import rows
+from conftest import Errors
+from postgres import execute, rows
 from test_filing import CUSTOMERS, force, some_updates
 from test_postgres import until, waiting
 from test_races import block_duplicates
 from test_store import ACTOR, START, check_filed, opened, patch, run
 
-from regulars import customers, search
+from regulars import access, customers, sandbox, search
 from regulars.app import backend
 from regulars.errors import Refused
 from regulars.record import Customer
@@ -192,3 +194,32 @@ def test_searches_that_wait_for_the_filing_take_one_connection(url: str, late: N
                 await connection.close()
 
     run(work)
+
+
+def test_terms_that_cannot_be_filed_are_in_nobody_elses_way(
+    url: str, errors: Errors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filing_postgres, "GATHER_SECONDS", 0.01)
+    second = replace(ACTOR, tenant_id=2)
+
+    async def work() -> None:
+        async with opened(url, CUSTOMERS) as store:
+            await store.run(second, access.put_tenant, "other")
+            await store.run(second, access.put_reference, sandbox.reference(2))
+            await store.run(second, customers.load, list(sandbox.customers(2, 3, 3)))
+            execute(url, "INSERT INTO term_log VALUES (1, 0, '{1}', '{no list}', '{no list}')")
+            await asyncio.gather(
+                store.run(ACTOR, force, 1, {"last_name": "First"}), store.run(second, force, 1, {"last_name": "Second"})
+            )
+
+            async def filed() -> bool:
+                return rows(url, "SELECT tenant_id FROM term_log") == [(1,), (1,)]
+
+            await until(filed)
+            assert (await store.find(2, [search.starts("lastName", "second")], 9, 0)).total == 1
+            execute(url, "DELETE FROM term_log WHERE id = 0")
+        await check_filed(url)
+
+    run(work)
+    found, errors.found = errors.found, []
+    assert found and all("terms of tenant 1 cannot be filed" in one for one in found)

@@ -91,6 +91,8 @@ class Filing:
                     log.info("terms of tenant %d are filed later: %s", number, error)
                     self._tenants.add(number)
                     seconds = REST_SECONDS
+                except Exception:
+                    log.exception("terms of tenant %d cannot be filed", number)
 
     async def close(self) -> None:
         """Leave what is not filed to whoever searches or writes next."""
