@@ -475,3 +475,20 @@ def test_what_an_error_of_the_server_means(errors: Errors) -> None:
     ):
         assert type(link.meaning(error)) is known
     errors.found.clear()
+
+
+def test_whoever_goes_away_amid_a_read_leaves_no_transaction_open(url: str) -> None:
+    """Wherever it is. The pool would end the transaction, and log an error."""
+
+    async def work() -> None:
+        async with opened(url, 1) as store:
+            for steps in [*range(40), *range(40, 400, 20)]:
+                reading = asyncio.ensure_future(store.find(1, [search.starts("lastName", "x")], 1, 0))
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
+            left = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'"
+            assert rows(url, left) == [(0,)]
+
+    run(work)

@@ -352,14 +352,14 @@ class Postgres:
     async def _reading(self, tenants: Iterable[int], more: str, how: str = SNAPSHOT) -> AsyncIterator[Connection]:
         """A connection in a transaction that may see these tenants."""
         async with self._pooled() as connection:
-            await connection.execute(self.link.begin(",".join(map(str, tenants)), more, how))
             try:
+                await connection.execute(self.link.begin(",".join(map(str, tenants)), more, how))
                 yield connection
-            except BaseException:
+                await connection.execute("COMMIT")
+            except BaseException:  # of whoever was cancelled too, be it amid BEGIN
                 with suppress(*FAILURES):
                     await connection.execute("ROLLBACK")
                 raise
-            await connection.execute("COMMIT")
 
     @asynccontextmanager
     async def _pooled(self) -> AsyncIterator[Connection]:
