@@ -318,4 +318,5 @@ def test_one_order_of_changes_explains_what_everybody_was_told(kind: str, tmp_pa
         counts = check(found)
     print(counts)
     assert {f"{what} 200" for what in ("get", "put", "patch", "batch", "undo", "undo many")} <= counts.keys()
-    assert {"patch 412", "undo 409", "undo many 409", "batch 400"} <= counts.keys()
+    for some in (("put 412", "patch 412"), ("undo 409", "undo many 409"), ("undo 400", "undo many 400", "batch 400")):
+        assert any(counts[one] for one in some), f"none of {some}"
