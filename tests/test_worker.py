@@ -5,8 +5,9 @@ import os
 import random
 import subprocess
 import sys
+import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -15,9 +16,10 @@ from typing import Any
 import httpx2
 import postgres
 import pytest
+from clients import CAS, PUT, Clients, check
 from conftest import BOTH, Running, new_store, running
 from processes import ROUNDS, Process, make_book, rows
-from receiver import Receiver
+from receiver import Received, Receiver
 from test_store import ACTOR, opened, run
 
 from regulars import webhooks, worker
@@ -27,6 +29,7 @@ from regulars.store import Store
 
 ALLOWED: dict[str, Any] = {"webhooks": True, "webhook_allow_private": True}
 LIFE = timedelta(seconds=25)
+CUSTOMERS = 12
 
 
 @pytest.fixture
@@ -140,49 +143,81 @@ def test_which_holders_are_dead() -> None:
 # ---- kill -9
 
 
-async def load(server: Process, stop_after: int) -> None:
-    """Ten writers after twenty customers, until the server is killed."""
-    headers, answered = {"Authorization": f"Bearer {server.token()}"}, 0
+class Sender:
+    """Two servers over one store. While the receiver keeps an answer back, the one that sends is killed, or both."""
 
-    async def write(client: httpx2.AsyncClient, number: int) -> None:
-        nonlocal answered
-        for count in range(10_000):
-            body = {"Comments": f"{number} {count} {random.random()}"}
-            try:
-                await client.put(f"{server.url}/Customers/{random.randint(1, 20)}", json=body)
-            except httpx2.TransportError:
-                return
-            answered += 1
-            if answered == stop_after:
-                server.popen.kill()
+    def __init__(self, url: str, nodes: Sequence[Process], receiver: Receiver) -> None:
+        self.url, self.nodes = url, nodes
+        self._left = 0
+        self._held, self._killed = threading.Event(), threading.Event()
+        receiver.script = self._receive
 
-    async with httpx2.AsyncClient(headers=headers) as client:
-        await asyncio.gather(*(write(client, number) for number in range(10)))
-    server.kill()
+    def _receive(self, _: Received) -> str:
+        self._left -= 1
+        if self._left == 0:
+            self._held.set()
+            assert self._killed.wait(30), "it was not killed"
+        return "ok"
+
+    def kill(self, after: int, both: bool) -> None:
+        """Kill at the receiver's so manyth request from now, and start again."""
+        gone: list[Process] = []
+        while not gone:
+            self._held.clear()
+            self._killed.clear()
+            self._left = after
+            assert self._held.wait(30), "nothing is sent"
+            [(holder,)] = rows(self.url, "SELECT holder FROM leases")
+            gone = [node for node in self.nodes if str(node.popen.pid) in holder.split(" ")]
+            gone = gone and (list(self.nodes) if both else gone)
+            for node in gone:  # none, if this was the last request of one that is dead
+                node.kill()
+            self._killed.set()
+        for node in gone:
+            node.start()
+
+
+def in_order(received: Sequence[Received]) -> int:
+    """Fail unless each customer's versions came without gaps, and none after a later one. Returns how many came again,
+    each as the same event as before."""
+    events: dict[tuple[int, int], str] = {}
+    versions: dict[int, int] = defaultdict(lambda: 1)
+    for one in received:
+        customer, version = one.data["CustomerID"], one.data["Version"]
+        assert version in (versions[customer], versions[customer] + 1), f"{version} after {versions[customer]}"
+        versions[customer] = version
+        assert events.setdefault((customer, version), one.headers["webhook-id"]) == one.headers["webhook-id"]
+    return len(received) - len(events)
+
+
+def told(received: Sequence[Received], changes: set[int]) -> bool:
+    """Whether all these came."""
+    return len(received) >= len(changes) and changes <= {one.data["ID"] for one in received}
 
 
 @pytest.mark.parametrize("kind", BOTH)
 def test_kill_9_loses_no_event_and_no_customer_goes_back(kind: str, tmp_path: Path, receiver: Receiver) -> None:
-    with new_store(kind, tmp_path) as url:
-        server = Process(make_book(url, 20), "--webhook-allow-private")
-        try:
-            server.wait()
-            headers = {"Authorization": f"Bearer {server.token()}"}
-            place = server.url.replace("/rest/api", "/api/v1/webhooks")
-            for name in ("ok/1", "ok/2"):
-                assert httpx2.post(place, json={"URL": receiver.url(name)}, headers=headers).status_code == 200
-            for _ in range(ROUNDS):
-                asyncio.run(load(server, random.randint(20, 300)))
-                server.start()
-            changed = {row[0] for row in rows(url, "SELECT id FROM changes WHERE kind = 'updated'")}
-            assert len(changed) >= 20 * ROUNDS
-            for name in ("ok/1", "ok/2"):
-                receiver.wait(lambda name=name: changed <= {one.data["ID"] for one in receiver.on(name)}, 60)
-                seen: dict[int, list[int]] = defaultdict(list)
-                for one in receiver.on(name):
-                    seen[one.data["CustomerID"]].append(one.data["Version"])
-                for versions in seen.values():
-                    assert versions == sorted(versions)
-                    assert set(versions) == set(range(2, versions[-1] + 1))
-        finally:
-            server.close()
+    """Nor is a change lost that a client was told of (clients.py)."""
+    hooks, kills = ("script/1", "script/2"), 2 * ROUNDS
+    with new_store(kind, tmp_path) as url, ExitStack() as stack:
+        make_book(url, CUSTOMERS)
+        nodes = [Process(url, "--webhook-allow-private") for _ in range(2)]
+        for node in nodes:
+            stack.callback(node.close)
+            node.wait()
+        headers, place = {"Authorization": f"Bearer {nodes[0].token()}"}, f"{nodes[0].site}/api/v1/webhooks"
+        for name in hooks:
+            assert httpx2.post(place, json={"URL": receiver.url(name)}, headers=headers).status_code == 200
+        sender, clients = Sender(url, nodes, receiver), Clients(nodes, CUSTOMERS, (PUT, CAS))
+
+        async def whole() -> None:
+            async with clients.working(2):
+                for number in range(kills):
+                    await asyncio.to_thread(sender.kill, random.randint(1, 80), number % 3 == 1)
+                    await clients.served(random.randint(1, 40))
+
+        asyncio.run(whole())
+        changed = {one.number for one in check(url, clients.calls).values()}
+        for name in hooks:
+            receiver.wait(lambda name=name: told(receiver.on(name), changed), 60)
+            assert in_order(receiver.on(name)) <= kills * worker.AT_ONCE
