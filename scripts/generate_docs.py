@@ -188,7 +188,7 @@ HEADERS = (
     (
         "`If-Match`",
         "request, updates",
-        'Update only when the customer is at one of these versions, such as `"3"`; otherwise 412. `*`: any.',
+        'Change only what is at one of these versions, such as `"3"`; otherwise 412. `*`: any.',
     ),
     (
         "`Idempotency-Key`",
@@ -203,7 +203,11 @@ HEADERS = (
         "Errors come as RFC 9457 problems with a stable `type`, `urn:regulars:CODE`.",
     ),
     ("`X-Request-Id`", "both", "Sent back, kept in the history and in the log; made up when it is absent."),
-    ("`ETag`", "answer", "The customer's version after the call."),
+    (
+        "`ETag`",
+        "answer",
+        "The version of the customer or endpoint; of a list a number that moves with it. `If-None-Match` with it: 304.",
+    ),
     ("`Ignored-Members`", "answer", "Members that nothing was done with, percent-encoded; at most 20."),
     ("`Preference-Applied`", "answer", "Which preference was followed."),
     ("`Idempotent-Replayed: true`", "answer to a write", "The request was answered before, and this is that answer."),
@@ -451,11 +455,8 @@ def member_rows(kind: type[Record]) -> list[list[str]]:
     return [[f"`{name}`", kind_of(schema), docs[name]] for name, schema in members.items()]
 
 
-def webhook_part() -> str:
-    """The members of an endpoint, and of how far it was told."""
-    waiting = ["`Waiting`", "integer", "How many events were read from the feed and are not delivered yet."]
-    rows = [*member_rows(record.Endpoint), *member_rows(record.Progress), waiting]
-    return table(["member", "kind", "meaning"], rows)
+def member_table(kind: type[Record], *more: list[str]) -> str:
+    return table(["member", "kind", "meaning"], [*member_rows(kind), *more])
 
 
 def answer_part(route: Route) -> str:
@@ -500,17 +501,20 @@ def answer_part(route: Route) -> str:
             answer = f'Answers `{{"Items": [{{…}}], "TotalResults": 3}}`; an item has {keys_of(item)}.'
             return answer + (more if route.answer == "page" else "")
         case "webhook" if route.method == "GET":
-            return webhook_part()
+            return member_table(record.Endpoint)
         case "webhook":
             return "Answers the endpoint as [GetWebhook](#getwebhook) does."
         case "new_webhook":
             return "Answers the endpoint as [GetWebhook](#getwebhook) does, and its `Secret`."
         case "webhooks":
-            return 'Answers `{"Items": [{…}]}`, each as [GetWebhook](#getwebhook) gives it.'
+            each = "each as [GetWebhook](#getwebhook) gives it, and how far it was told"
+            return f'Answers `{{"Items": [{{…}}]}}`, {each}, as [ResendEvents](#resendevents) does.'
+        case "progress":
+            waiting = ["`Waiting`", "integer", "How many events were read from the feed and are not delivered yet."]
+            return "Answers how far the endpoint was told:\n\n" + member_table(record.Progress, waiting)
         case "deliveries":
-            return 'Answers `{"Items": [{…}]}`; an item has:\n\n' + table(
-                ["member", "kind", "meaning"], member_rows(record.Delivery)
-            )
+            intro = "Answers how far the endpoint was told, as [ResendEvents](#resendevents), and `Items`; one has:"
+            return f"{intro}\n\n{member_table(record.Delivery)}"
         case "choices" if schema:
             return f"Answers a list; an item has {keys_of(schema['items'])}."
         case _ if schema:

@@ -3,6 +3,9 @@
 import pytest
 from conftest import HOST, Api, Running, problems
 
+from regulars import access
+from regulars.record import Company
+
 
 def test_companies_are_listed(api: Api) -> None:
     assert api.get("Companies").json() == {
@@ -79,3 +82,28 @@ def test_a_team_is_told_its_address_without_a_token(server: Running, api: Api, p
     answer = api.client.get(f"{path}?team=nope", headers={"Authorization": ""})
     assert answer.json() == {"Success": False, "Message": "Team name not found. Please try again."}
     assert api.client.get(path, headers={"Authorization": ""}).json()["Success"] is False
+
+
+# ---- what the client has already
+
+
+@pytest.mark.parametrize("path", ["Companies", "Companies/2", "Companies?keyword=gen"])
+def test_a_list_has_another_etag_when_it_tells_something_else(server: Running, api: Api, other: Api, path: str) -> None:
+    def known(tag: str) -> int:
+        return api.get(path, If_None_Match=tag).status_code
+
+    def rename(tenant_id: int, name: str) -> None:
+        server.run(tenant_id, access.put_record, Company, 2, {"name": name})
+
+    before = api.get(path)
+    tag = before.headers["ETag"]
+    assert tag[0] == tag[-1] == '"' and tag[1:-1].isdecimal()
+    assert [known(one) for one in (tag, f"W/{tag}", f'"1", {tag}', "*", '"1"', "nonsense")] == [304] * 4 + [200] * 2
+    rename(other.tenant_id, "Other Ltd")
+    assert known(tag) == 304
+    rename(api.tenant_id, "Generous Inc")
+    try:
+        assert known(tag) == 200 and api.get(path).headers["ETag"] != tag
+    finally:
+        rename(api.tenant_id, "Generous Ltd")
+    assert (api.get(path).content, api.get(path).headers["ETag"]) == (before.content, tag)

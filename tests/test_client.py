@@ -152,7 +152,7 @@ def failing_server() -> Iterator[Failing]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_PUT = do_POST = do_PATCH = do
+        do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = do
 
         def log_message(self, *_: object) -> None: ...
 

@@ -14,10 +14,10 @@ from conftest import BOTH, OTHER_HOST, Api, Running, new_store, running
 from processes import free_port
 from receiver import Receiver
 
-from regulars import posting, webhooks, worker
+from regulars import access, posting, webhooks, worker
 from regulars.customers import Patch, update
 from regulars.http.examples import BODIES
-from regulars.record import Endpoint, Progress
+from regulars.record import Endpoint, Progress, Tenant
 from regulars.store import Actor, Tx
 
 PATH = "/api/v1/webhooks"
@@ -84,9 +84,10 @@ def test_a_change_is_told_once_signed_and_a_no_op_is_not(api: Api, receiver: Rec
 
 
 def shown(api: Api, number: int) -> Any:
-    answer = api.get(f"{PATH}/{number}")
-    assert answer.status_code == 200, answer.text
-    return answer.json()
+    """An endpoint, and how far it was told."""
+    answers = [api.get(f"{PATH}/{number}"), api.get(f"{PATH}/{number}/deliveries")]
+    assert [one.status_code for one in answers] == [200, 200], answers[0].text
+    return answers[0].json() | answers[1].json()
 
 
 def change(api: Api, number: int, **members: Any) -> Any:
@@ -215,6 +216,58 @@ def test_a_signature_is_the_example_of_the_specification() -> None:
     assert webhooks.signature(secret, message, stamp, b'{"test": 2432232314}') == (
         "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
     )
+
+
+# ---- versions
+
+
+def test_an_endpoint_is_changed_at_the_version_that_is_meant_or_told_what_was_changed(api: Api) -> None:
+    hook = add(api, URL="https://example.com/", Description="one")
+    place = f"{PATH}/{hook['ID']}"
+    assert hook["Version"] == 1 and api.get(place).headers["ETag"] == '"1"'
+    same = api.call("PATCH", place, {"Description": "one"}, If_Match='"1"')
+    assert (same.headers["ETag"], same.json()["Version"]) == ('"1"', 1)
+    changed = api.call("PATCH", place, {"Description": "two", "Members": ["Email"]}, If_Match='"1"')
+    assert (changed.headers["ETag"], changed.json()["Version"]) == ('"2"', 2)
+    rotated = api.call("POST", f"{place}/rotate", None, If_Match='"7", "2"')
+    assert rotated.headers["ETag"] == '"3"' and rotated.headers["Cache-Control"] == "no-store"
+    for method, path, body in (
+        ("PATCH", "", {"Description": "three"}),
+        ("POST", "/rotate", None),
+        ("DELETE", "", None),
+    ):
+        for version, members in ((1, ["Description", "Members", "Secret", "OldSecretUntil"]), (9, [])):
+            late = api.call(method, place + path, body, If_Match=f'"{version}"')
+            assert (late.status_code, late.headers["ETag"]) == (412, '"3"')
+            told = late.json()
+            assert (told["version"], told["expected"], set(told["members"])) == (3, [version], set(members))
+        assert set(api.call(method, place + path, body, If_Match='"2"').json()["members"]) == {
+            "Secret",
+            "OldSecretUntil",
+        }
+    assert api.get(place, If_None_Match='"2"').json() == {k: v for k, v in rotated.json().items() if k != "Secret"}
+    assert api.get(place, If_None_Match='"2", "3"').status_code == 304
+    assert api.call("DELETE", place, None, If_Match='"3"').status_code == 200
+
+
+def test_how_far_an_endpoint_is_told_is_no_change_of_it(api: Api, receiver: Receiver, hook: Any) -> None:
+    tags = [api.get(path).headers["ETag"] for path in (f"{PATH}/{hook['ID']}", f"{PATH}/{hook['ID']}/deliveries")]
+    api.new()
+    logged(api, receiver, hook["ID"], 1)
+    again = [api.get(path).headers["ETag"] for path in (f"{PATH}/{hook['ID']}", f"{PATH}/{hook['ID']}/deliveries")]
+    assert again[0] == tags[0] and again[1] != tags[1]
+
+
+def test_a_tenant_may_demand_that_the_version_is_named(node: Running) -> None:
+    other = node.api(host=OTHER_HOST)
+    place = f"{PATH}/{add(other, URL='https://example.com/')['ID']}"
+    node.run(other.tenant_id, access.put_record, Tenant, other.tenant_id, {"require_if_match": True})
+    try:
+        for method, path, body in (("PATCH", "", {}), ("POST", "/rotate", None), ("DELETE", "", None)):
+            assert other.call(method, place + path, body).status_code == 428
+        assert other.call("DELETE", place, None, If_Match="*").status_code == 200
+    finally:
+        node.run(other.tenant_id, access.put_record, Tenant, other.tenant_id, {"require_if_match": False})
 
 
 # ---- failures

@@ -113,7 +113,7 @@ def test_nothing_is_written_down_by_a_worker_that_lost_its_lease(book: str) -> N
     async def work() -> None:
         async with opened(book) as store:
             reading = webhooks.read({"URL": "https://example.com/"}, True)
-            hook = await store.run(ACTOR, webhooks.add, reading, webhooks.new_secret(), False)
+            hook = await store.run(ACTOR, webhooks.add, reading, webhooks.new_secret(), False, 0)
             await store.run(ACTOR, webhooks.hold, "one", LIFE)
             taken = webhooks.Taken(7, (webhooks.Waiting(7, 1),))
             assert await store.run(ACTOR, webhooks.settle, hook.id, "two", taken) is None

@@ -1,6 +1,5 @@
 """The commands `regulars webhooks …` and `regulars listen`."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -32,9 +31,11 @@ from regulars.wire import Reading
 
 T = TypeVar("T")
 
-ASK_SECONDS = 0.2
-"""How often `listen` asks for new changes."""
-GIVEN_BY_SERVICE = ("tenant_id", "id", "disabled_because", "created_on", "old_secret_until", "removed")
+WAIT_SECONDS = 60
+"""After which time `listen` reads on even if it heard of no new change."""
+GIVEN_BY_SERVICE = (
+    "tenant_id", "id", "disabled_because", "version", "altered", "created_on", "old_secret_until", "removed"
+)  # fmt: skip
 HIDDEN = (*GIVEN_BY_SERVICE, "secret", "old_secret")
 
 
@@ -49,25 +50,36 @@ def table(rows: list[dict[str, Any]]) -> None:
     show_table(found)
 
 
-async def command(chosen: Settings, tenant: str | None, do: Callable[..., Any], *args: Any) -> dict[str, Any]:
-    """Run a command on an endpoint; returns that as it is then, its secret last."""
+async def command(
+    chosen: Settings, tenant: str | None, do: Callable[..., Any], *args: Any, from_now_on: bool = False
+) -> list[dict[str, Any]]:
+    """Run a command on an endpoint, `from_now_on` with the last change there is; returns the endpoint as it is then and
+    its secret."""
 
-    def both(tx: Tx) -> dict[str, Any]:
-        endpoint: Endpoint | None = do(tx, *args)
-        if endpoint is None:
-            return {}
-        return hooks.described(endpoint, tx.get(Progress, endpoint.id), secret=True)
+    def both(tx: Tx, *more: int) -> list[dict[str, Any]]:
+        done: Endpoint | Progress | None = do(tx, *args, *more)
+        if done is None:
+            return []
+        endpoint = tx.get(Endpoint, done.id)
+        return [described(endpoint, tx.get(Progress, endpoint.id)) | {"Secret": endpoint.secret}]
 
     async with opened(chosen) as app:
-        return await app.store.run(operator(await tenant_named(app.store, tenant)), both)
+        number = await tenant_named(app.store, tenant)
+        more = [await hooks.newest(app.store, number)] if from_now_on else []
+        return await app.store.run(operator(number), both, *more)
+
+
+def described(endpoint: Endpoint, progress: Progress) -> dict[str, Any]:
+    """An endpoint, and how far it got."""
+    return hooks.public(endpoint) | hooks.told(progress)
 
 
 def reading(given: dict[str, Any]) -> Reading:
     return Reading(values=values_of(Endpoint, given))
 
 
-def without_secret(found: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{name: value for name, value in found.items() if name != "Secret"}]
+def without_secret(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in one.items() if name != "Secret"} for one in found]
 
 
 @click.group()
@@ -89,8 +101,7 @@ def list_(chosen: Settings, tenant: str | None) -> None:
     async def read() -> list[dict[str, Any]]:
         async with opened(chosen) as app:
             number = await tenant_named(app.store, tenant)
-            found = hooks.present((await app.store.book(number)).all(Endpoint))
-            return [hooks.described(one, await app.store.get(Progress, number, one.id)) for one in found]
+            return [described(*one) for one in await hooks.standing(app.store, number)]
 
     table(run(read()))
 
@@ -109,7 +120,8 @@ def add(chosen: Settings, tenant: str | None, url: str, **given: Any) -> None:
       regulars webhooks add https://crm.example.com/hook --events customer.updated --members Email,Phone1
     """
     wanted = reading({"url": url, **given})
-    table([run(command(chosen, tenant, hooks.add, wanted, hooks.new_secret(), chosen.webhook_allow_private))])
+    allowed = chosen.webhook_allow_private
+    table(run(command(chosen, tenant, hooks.add, wanted, hooks.new_secret(), allowed, from_now_on=True)))
 
 
 @webhooks.command("set")
@@ -140,7 +152,7 @@ def rotate(chosen: Settings, tenant: str | None, number: int) -> None:
     Example:
       regulars webhooks rotate 1
     """
-    table([run(command(chosen, tenant, hooks.rotate, number, hooks.new_secret()))])
+    table(run(command(chosen, tenant, hooks.rotate, number, hooks.new_secret())))
 
 
 @webhooks.command("remove")
@@ -240,7 +252,7 @@ async def forward(chosen: Settings, tenant: str | None, endpoint: Endpoint, plac
         number = await tenant_named(app.store, tenant)
         cursor = place[0]
         if cursor is None:
-            _, cursor = await app.store.feed(number, hooks.NO_CHANGE, 1)
+            cursor = await hooks.newest(app.store, number)
         while True:
             place[0] = cursor
             changes, _ = await app.store.feed(number, cursor)
@@ -249,7 +261,7 @@ async def forward(chosen: Settings, tenant: str | None, endpoint: Endpoint, plac
                     shown(change, await sent(poster, endpoint, change, app.store.clock()))
                 cursor = place[0] = change.id
             if not changes:
-                await asyncio.sleep(ASK_SECONDS)
+                await app.store.newer(number, cursor, WAIT_SECONDS)
 
 
 async def sent(poster: Poster, endpoint: Endpoint, change: Change, now: Any) -> Answer:

@@ -12,8 +12,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from regulars.errors import Conflict, Refused, Unconditional
+from regulars.errors import Refused
 from regulars.fields import Field, Invalid, converter, fields_of, shown, to_moment
+from regulars.preconditions import hold_to
 from regulars.record import (
     Address,
     Carrier,
@@ -216,20 +217,7 @@ def load(tx: Tx, customers: Sequence[Customer]) -> int:
 
 def current(tx: Tx, customer_id: int, expect: Collection[int] | None) -> Customer:
     before = tx.get(Customer, customer_id)
-    if expect is None:
-        if tx.actor.door == "api" and tx.get(Tenant, tx.tenant_id).require_if_match:
-            raise Unconditional(
-                f'Expected If-Match with the version that is meant, such as "{before.version}", or * for any: '
-                "this tenant demands it."
-            )
-    elif before.version not in expect:
-        raise Conflict(
-            f"Customer {customer_id} is at version {before.version}, not at the version that If-Match names. "
-            "Read it again and repeat the change.",
-            before.version,
-            expect,
-            customer_id=customer_id,
-        )
+    hold_to(tx, f"Customer {customer_id}", before.version, expect, customer_id=customer_id)
     return before
 
 

@@ -58,7 +58,7 @@ class Refused(RegularsError):
 
 
 class Conflict(RegularsError):
-    """`version` is the one the customer has now, `expected` those that were named, and `members` what was changed since
+    """`version` is the one the record has now, `expected` those that were named, and `members` what was changed since
     the newest of these, as far as that is known."""
 
     code = "conflict"

@@ -65,7 +65,7 @@ async def run(
     try:
         return await store.run(actor, command, *args, **kwargs)
     except Conflict as error:
-        if error.expected:
+        if error.customer_id and error.expected:
             error.members = await members_since(
                 store, actor.tenant_id, error.customer_id, error.expected[-1], error.version
             )

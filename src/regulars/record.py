@@ -562,6 +562,8 @@ class Endpoint(Record, frozen=True):
         bool, Field("Events are sent. When it is off they wait, in the feed of changes.", "Enabled", "webhook")
     ] = True
     disabled_because: Annotated[str, Field("Why the service turned it off.", "DisabledBecause")] = ""
+    version: Annotated[int, Field("Counts the changes of this endpoint; sent as ETag.", "Version")] = 1
+    altered: Annotated[str, Field("JSON: member → the version that altered it last.")] = "{}"
     created_on: Annotated[datetime, Field("When it was added, UTC.", "CreatedOn")] = EPOCH
     secret: Annotated[str, Field("What events are signed with.", "Secret", limit=100)] = ""
     old_secret: Annotated[str, Field("What they were signed with before it was exchanged.", limit=100)] = ""

@@ -19,11 +19,13 @@ import msgspec
 from msgspec.structs import replace
 
 from regulars.errors import NotFound, Refused
-from regulars.fields import Field, Invalid, Record, bind, expected, fields_of, shown, to_int
+from regulars.fields import Field, Invalid, Record, bind, differing, expected, fields_of, shown, to_int
+from regulars.history import CHANGE
 from regulars.posting import Answer, Forbidden, check
+from regulars.preconditions import hold_to
 from regulars.record import Change, Customer, Delivery, Endpoint, Event, Lease, Progress
-from regulars.store import NEXT_CHANGE, UNTRACKED, Store, Tx
-from regulars.wire import Reading
+from regulars.store import UNTRACKED, Store, Tx
+from regulars.wire import Reading, encode
 
 RETRIES = tuple(
     timedelta(**one)
@@ -87,8 +89,11 @@ EMPTY: Mapping[str, Any] = {one.name: one.default for one in msgspec.structs.fie
 RESEND: Mapping[str, Field] = {"changeids": bind(Field("Changes, by their ids.", "ChangeIDs"), "change_ids", Any)}
 MOST_RESENT = 100
 
+TOLD = {name: spec.member for name, spec in fields_of(Endpoint).items() if spec.member != name}
+"""What is told of an endpoint, by attribute."""
+
 _waiting = msgspec.json.Decoder(list[Waiting]).decode
-_encode = msgspec.json.encode
+_altered = msgspec.json.Decoder(dict[str, int]).decode
 
 
 # ---- endpoints
@@ -106,9 +111,25 @@ def is_secret(text: str) -> bool:
         return False
 
 
-def find(tx: Tx, endpoint_id: int) -> Endpoint:
-    """The endpoint; raises `NotFound`."""
-    return known(tx.find(Endpoint, endpoint_id), endpoint_id)
+def current(tx: Tx, endpoint_id: int, expect: Collection[int] | None) -> Endpoint:
+    """The endpoint, if it is at a version that is expected. Raises `NotFound`, `Conflict`, `Unconditional`."""
+    found = known(tx.find(Endpoint, endpoint_id), endpoint_id)
+
+    def members_since(version: int) -> list[str]:
+        return [member for member, altered in _altered(found.altered).items() if altered > version]
+
+    hold_to(tx, f"Webhook endpoint {endpoint_id}", found.version, expect, members_since)
+    return found
+
+
+def put(tx: Tx, before: Endpoint, after: Endpoint) -> Endpoint:
+    """Write an endpoint; if anything is altered, as its next version."""
+    names = differing(before, after)
+    if not names:
+        return before
+    version = before.version + 1
+    altered = _altered(before.altered) | {TOLD[name]: version for name in names if name in TOLD}
+    return tx.put(replace(after, version=version, altered=encode(altered).decode()))
 
 
 def known(endpoint: Endpoint | None, endpoint_id: int) -> Endpoint:
@@ -134,40 +155,44 @@ def read(data: object, strict: bool) -> Reading:
     return reading
 
 
-def add(tx: Tx, reading: Reading, secret: str, allow_private: bool) -> Endpoint:
-    """A new endpoint, told of what is changed from now on; raises `Refused`."""
+def add(tx: Tx, reading: Reading, secret: str, allow_private: bool, cursor: int) -> Endpoint:
+    """A new endpoint, told of what is changed after `cursor`, the last change that was known to be on disk; raises
+    `Refused`."""
     if len(present(tx.all(Endpoint))) >= MOST_ENDPOINTS:
         raise Refused({"URL": [f"Expected at most {MOST_ENDPOINTS} endpoints; remove one first."]})
     values = {"url": "", **reading.values, "secret": secret, "created_on": tx.now}
     endpoint = Endpoint(tenant_id=tx.tenant_id, id=tx.next_id(Endpoint.table), **values)
-    tx.put(Progress(tenant_id=tx.tenant_id, id=endpoint.id, cursor=tx.count(NEXT_CHANGE, 0)))
+    tx.put(Progress(tenant_id=tx.tenant_id, id=endpoint.id, cursor=cursor))
     return tx.put(checked(endpoint, reading, allow_private))
 
 
-def change(tx: Tx, endpoint_id: int, reading: Reading, allow_private: bool) -> Endpoint:
+def change(
+    tx: Tx, endpoint_id: int, reading: Reading, allow_private: bool, expect: Collection[int] | None = None
+) -> Endpoint:
     """Change an endpoint; one that is turned on goes on where it stopped, and what failed is tried at once. Raises
-    `NotFound`, `Refused`."""
+    `NotFound`, `Conflict`, `Unconditional`, `Refused`."""
     tx.next_id(WRITES)
-    before = find(tx, endpoint_id)
+    before = current(tx, endpoint_id, expect)
     after = checked(replace(before, **reading.values), reading, allow_private)
     if after.enabled and not before.enabled:
         after = replace(after, disabled_because="")
         progress = tx.get(Progress, endpoint_id)
         anew = [Waiting(one.change_id, one.customer_id) for one in waiting(progress)]
         tx.put(replace(progress, waiting=written(anew), failures=0, paused_until=None))
-    return tx.put(after)
+    return put(tx, before, after)
 
 
-def rotate(tx: Tx, endpoint_id: int, secret: str) -> Endpoint:
-    """Exchange the secret; for a day events are signed with both. Raises `NotFound`."""
-    before = find(tx, endpoint_id)
-    return tx.put(replace(before, secret=secret, old_secret=before.secret, old_secret_until=tx.now + ROTATION))
+def rotate(tx: Tx, endpoint_id: int, secret: str, expect: Collection[int] | None = None) -> Endpoint:
+    """Exchange the secret; for a day events are signed with both. Raises `NotFound`, `Conflict`, `Unconditional`."""
+    before = current(tx, endpoint_id, expect)
+    until = tx.now + ROTATION
+    return put(tx, before, replace(before, secret=secret, old_secret=before.secret, old_secret_until=until))
 
 
-def remove(tx: Tx, endpoint_id: int) -> None:
-    """Forget an endpoint, all but its number. Raises `NotFound`."""
+def remove(tx: Tx, endpoint_id: int, expect: Collection[int] | None = None) -> None:
+    """Forget an endpoint, all but its number. Raises `NotFound`, `Conflict`, `Unconditional`."""
     tx.next_id(WRITES)
-    before = find(tx, endpoint_id)
+    before = current(tx, endpoint_id, expect)
     tx.put(Endpoint(tenant_id=before.tenant_id, id=before.id, url="", enabled=False, removed=True))
     tx.put(replace(tx.get(Progress, endpoint_id), waiting="[]"))
 
@@ -186,10 +211,12 @@ def read_resend(data: object, strict: bool) -> Reading:
     return reading
 
 
-def resend(tx: Tx, endpoint_id: int, reading: Reading) -> Endpoint:
-    """Have events sent again, or now those that wait. Raises `NotFound`, `Refused`."""
+def resend(tx: Tx, endpoint_id: int, reading: Reading) -> Progress:
+    """Have events sent again, or now those that wait; while the endpoint is off they wait. Raises `NotFound`,
+    `Refused`."""
     tx.next_id(WRITES)
-    endpoint, progress = find(tx, endpoint_id), tx.get(Progress, endpoint_id)
+    known(tx.find(Endpoint, endpoint_id), endpoint_id)
+    progress = tx.get(Progress, endpoint_id)
     if reading.problems:
         raise Refused(reading.problems)
     changes = tx.find_many(Change, reading.values["change_ids"])
@@ -200,8 +227,7 @@ def resend(tx: Tx, endpoint_id: int, reading: Reading) -> Endpoint:
         raise Refused({"ChangeIDs": [f"Expected changes that the endpoint came past, got {strange}."]})
     if len(others) + len(again) > MOST_WAITING + MOST_RESENT:
         raise Refused({"ChangeIDs": [f"Expected fewer: {len(others)} events wait already."]})
-    tx.put(replace(progress, waiting=written([*others, *again]), paused_until=None))
-    return endpoint
+    return tx.put(replace(progress, waiting=written([*others, *again]), paused_until=None))
 
 
 def checked(endpoint: Endpoint, reading: Reading, allow_private: bool) -> Endpoint:
@@ -241,14 +267,9 @@ def wanted(endpoint: Endpoint, change: Change) -> bool:
     return not altered.isdisjoint(endpoint.members)
 
 
-TOLD = {name: spec.member for name, spec in fields_of(Change).items() if name not in ("tenant_id", "previous_id")}
-
-
 def payload(change: Change) -> bytes:
     """The body that tells of a change: always the same for the same change."""
-    data = {member: getattr(change, name) for name, member in TOLD.items()}
-    data[TOLD["fields"]] = msgspec.Raw(change.fields.encode())
-    return _encode({"type": event(change).value, "timestamp": change.at, "data": data})
+    return encode({"type": event(change).value, "timestamp": change.at, "data": CHANGE(change)})
 
 
 def message_id(endpoint: Endpoint, change_id: int) -> str:
@@ -301,7 +322,7 @@ def waiting(progress: Progress) -> list[Waiting]:
 
 
 def written(events: Iterable[Waiting]) -> str:
-    return _encode(sorted(events, key=lambda one: one.change_id)).decode()
+    return encode(sorted(events, key=lambda one: one.change_id)).decode()
 
 
 def joined(progress: Progress, taken: Taken) -> Progress:
@@ -348,13 +369,14 @@ def settle(tx: Tx, endpoint_id: int, holder: str, taken: Taken, outcomes: Sequen
     tx.next_id(WRITES)
     if not holds(tx, holder):
         return None
-    endpoint, progress = tx.get(Endpoint, endpoint_id), joined(tx.get(Progress, endpoint_id), taken)
-    if endpoint.removed:
-        return endpoint
+    before, progress = tx.get(Endpoint, endpoint_id), joined(tx.get(Progress, endpoint_id), taken)
+    if before.removed:
+        return before
+    endpoint = before
     for one in outcomes:
         endpoint, progress = after(tx, endpoint, progress, one)
     tx.put(progress)
-    return tx.put(endpoint)
+    return put(tx, before, endpoint)
 
 
 def after(tx: Tx, endpoint: Endpoint, progress: Progress, outcome: Outcome) -> tuple[Endpoint, Progress]:
@@ -444,17 +466,30 @@ def release(tx: Tx, holder: str) -> None:
 # ---- as they are read
 
 
-def public(record: Record, hidden: Collection[str] = ()) -> dict[str, Any]:
+def public(record: Record) -> dict[str, Any]:
     """The members of a record that a door may show."""
-    specs = fields_of(type(record))
     return {
         spec.member: getattr(record, name)
-        for name, spec in specs.items()
-        if spec.member != name and name not in hidden and name != "secret"
+        for name, spec in fields_of(type(record)).items()
+        if spec.member != name and name != "secret"
     }
 
 
-def described(endpoint: Endpoint, progress: Progress, *, secret: bool = False) -> dict[str, Any]:
-    """An endpoint and how far it got; its secret only when that is new."""
-    found = public(endpoint) | public(progress) | {"Waiting": len(waiting(progress))}
-    return found | ({"Secret": endpoint.secret} if secret else {})
+def told(progress: Progress) -> dict[str, Any]:
+    """How far an endpoint got."""
+    return public(progress) | {"Waiting": len(waiting(progress))}
+
+
+async def standing(store: Store, tenant_id: int) -> list[tuple[Endpoint, Progress]]:
+    """A tenant's endpoints, and how far each got."""
+    endpoints = present((await store.book(tenant_id)).all(Endpoint))
+    if not endpoints:
+        return []
+    found = {one.id: one for one in await store.between(Progress, tenant_id, endpoints[0].id, endpoints[-1].id)}
+    return [(one, found[one.id]) for one in endpoints if one.id in found]
+
+
+async def newest(store: Store, tenant_id: int) -> int:
+    """The number of a tenant's last change."""
+    _, number = await store.feed(tenant_id, NO_CHANGE, 1)
+    return number

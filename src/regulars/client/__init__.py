@@ -399,38 +399,70 @@ class Operations:
         return Call("GET", f"{OWN}/webhooks", read_items)
 
     @operation
-    def create_webhook(self, url: str, /, **members: Any) -> Call[dict[str, Any]]:
+    def create_webhook(
+        self, url: str, /, *, idempotency_key: str | None = None, **members: Any
+    ) -> Call[dict[str, Any]]:
         """Add an endpoint. What is returned has its `Secret`, this once; give that to the receiver.
 
         Members are `description`, `events` (such as `["customer.updated"]`), `members` (only updates that altered one
-        of these) and `enabled`. Never sent twice. Raises `TypeError` for an unknown name, `Refused`.
+        of these) and `enabled`. Sent again only with an `idempotency_key`. Raises `TypeError` for an unknown name,
+        `Refused`.
         """
-        body = wire.encode(webhook_body("create_webhook", {"url": url}, members))
-        return Call("POST", f"{OWN}/webhooks", read_object, body=body, repeatable=False)
+        body = webhook_body("create_webhook", {"url": url}, members)
+        return self._webhook("POST", "", read_object, body, key=idempotency_key)
+
+    def _webhook(
+        self,
+        method: str,
+        part: str,
+        read: Callable[[httpx2.Response], T],
+        body: dict[str, Any] | None = None,
+        *,
+        if_match: int | str | None = None,
+        key: str | None = None,
+    ) -> Call[T]:
+        """A write to the endpoints, or to one of them."""
+        headers, content = conditions(if_match, False, key), None if body is None else wire.encode(body)
+        path, repeatable = f"{OWN}/webhooks{part}", key is not None or (method == "PATCH" and if_match is None)
+        return Call(method, path, read, body=content, headers=headers, repeatable=repeatable)
 
     @operation
     def get_webhook(self, webhook_id: int, /) -> Call[dict[str, Any]]:
-        """One endpoint, and how far it was told. Raises `NotFound`."""
+        """One endpoint; `Version` is for `if_match`. Raises `NotFound`."""
         return Call("GET", f"{OWN}/webhooks/{index(webhook_id)}", read_object)
 
     @operation
-    def patch_webhook(self, webhook_id: int, /, **members: Any) -> Call[dict[str, Any]]:
+    def patch_webhook(
+        self,
+        webhook_id: int,
+        /,
+        *,
+        if_match: int | str | None = None,
+        idempotency_key: str | None = None,
+        **members: Any,
+    ) -> Call[dict[str, Any]]:
         """Change the named members of an endpoint; None stands for the default. One that is turned on goes on where it
-        stopped. Raises `TypeError` for an unknown name, `Refused`, `NotFound`."""
-        body = wire.encode(webhook_body("patch_webhook", members))
-        return Call("PATCH", f"{OWN}/webhooks/{index(webhook_id)}", read_object, body=body)
+        stopped. Raises `TypeError` for an unknown name, `Refused`, `NotFound`, `Conflict`."""
+        body = webhook_body("patch_webhook", members)
+        part = f"/{index(webhook_id)}"
+        return self._webhook("PATCH", part, read_object, body, if_match=if_match, key=idempotency_key)
 
     @operation
-    def delete_webhook(self, webhook_id: int, /) -> Call[None]:
-        """Remove an endpoint; what waits is not sent any more. Raises `NotFound`."""
-        return Call("DELETE", f"{OWN}/webhooks/{index(webhook_id)}", lambda answer: None, repeatable=False)
+    def delete_webhook(
+        self, webhook_id: int, /, *, if_match: int | str | None = None, idempotency_key: str | None = None
+    ) -> Call[None]:
+        """Remove an endpoint; what waits is not sent any more. Raises `NotFound`, `Conflict`."""
+        part = f"/{index(webhook_id)}"
+        return self._webhook("DELETE", part, lambda answer: None, if_match=if_match, key=idempotency_key)
 
     @operation
-    def rotate_webhook_secret(self, webhook_id: int, /) -> Call[dict[str, Any]]:
+    def rotate_webhook_secret(
+        self, webhook_id: int, /, *, if_match: int | str | None = None, idempotency_key: str | None = None
+    ) -> Call[dict[str, Any]]:
         """Exchange the secret; for 24 hours events are signed with both. What is returned has the new `Secret`, this
-        once. Never sent twice. Raises `NotFound`."""
-        path = f"{OWN}/webhooks/{index(webhook_id)}/rotate"
-        return Call("POST", path, read_object, repeatable=False)
+        once. Sent again only with an `idempotency_key`. Raises `NotFound`, `Conflict`."""
+        part = f"/{index(webhook_id)}/rotate"
+        return self._webhook("POST", part, read_object, if_match=if_match, key=idempotency_key)
 
     @operation
     def list_deliveries(self, webhook_id: int, /, *, limit: int = 100) -> Call[list[dict[str, Any]]]:
@@ -439,10 +471,13 @@ class Operations:
         return Call("GET", path, read_items, query=[("limit", str(index(limit)))])
 
     @operation
-    def resend_events(self, webhook_id: int, change_ids: Iterable[int], /) -> Call[dict[str, Any]]:
-        """Have the events of these changes sent again, or now if they wait. Raises `Refused`, `NotFound`."""
-        body = wire.encode({"ChangeIDs": [index(one) for one in change_ids]})
-        return Call("POST", f"{OWN}/webhooks/{index(webhook_id)}/resend", read_object, body=body, repeatable=False)
+    def resend_events(
+        self, webhook_id: int, change_ids: Iterable[int], /, *, idempotency_key: str | None = None
+    ) -> Call[dict[str, Any]]:
+        """Have the events of these changes sent again, or now if they wait. Returns how far the endpoint was told, as
+        `list_webhooks` tells it. Raises `Refused`, `NotFound`."""
+        body = {"ChangeIDs": [index(one) for one in change_ids]}
+        return self._webhook("POST", f"/{index(webhook_id)}/resend", read_object, body, key=idempotency_key)
 
     @operation
     def create_customer(

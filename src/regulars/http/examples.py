@@ -151,7 +151,7 @@ def answer_examples() -> dict[str, Any]:
         created_on=issued,
         secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=",
     )
-    told = Progress(tenant_id=1, id=1, cursor=345, succeeded_on=issued, attempts=3)
+    told = webhooks.told(Progress(tenant_id=1, id=1, cursor=345, succeeded_on=issued, attempts=3))
     delivery = Delivery(
         tenant_id=1,
         id=1003,
@@ -225,10 +225,11 @@ def answer_examples() -> dict[str, Any]:
         "CompanyPage": {"Items": [representation.write_company(company)], "TotalResults": 1},
         "Company": representation.write_company(company),
         **{name: json.loads(representation.write_choices([one])) for name, one in choices.items()},
-        "WebhookDetails": plain(webhooks.described(endpoint, told)),
-        "NewWebhookDetails": plain(webhooks.described(endpoint, told, secret=True)),
-        "WebhookList": plain({"Items": [webhooks.described(endpoint, told)]}),
-        "DeliveryList": plain({"Items": [webhooks.public(delivery)]}),
+        "WebhookDetails": plain(webhooks.public(endpoint)),
+        "NewWebhookDetails": plain(webhooks.public(endpoint) | {"Secret": endpoint.secret}),
+        "WebhookList": plain({"Items": [webhooks.public(endpoint) | told]}),
+        "WebhookProgress": plain(told),
+        "DeliveryList": plain(told | {"Items": [webhooks.public(delivery)]}),
         "Server": {"Success": True, "RestApiEndpoint": "https://tt.api.example.com/rest"},
         "InvalidRequest": {
             "Message": "The request is invalid.",

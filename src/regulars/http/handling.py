@@ -1,5 +1,6 @@
 """What the handlers of all routes share: who calls, on which record, and how a command is run and answered."""
 
+import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -26,6 +27,8 @@ from regulars.wire import Reading
 T = TypeVar("T")
 Handler = Callable[[App, Request], Awaitable[Response]]
 
+DIGEST_BYTES = 7
+"""As many as make a number that an ETag may be."""
 MOST_WRITTEN = 10_000
 """How many answers are kept, 3 kB each."""
 
@@ -197,6 +200,14 @@ def replay(answer: Answer, again: bool) -> Response:
         [*headers, *([(b"idempotent-replayed", b"true")] if again else [])],  # type: ignore[list-item]
         kind,
     )
+
+
+def digested(request: Request, response: Response) -> Response:
+    """An answer with a number for its ETag that is made from its bytes; or that the client has it already."""
+    digest = hashlib.blake2b(response.body, digest_size=DIGEST_BYTES).digest()
+    version = int.from_bytes(digest) + 1
+    response.headers = [*response.headers, etag(version)]
+    return unchanged(request, version) or response
 
 
 def unchanged(request: Request, version: int) -> Response | None:

@@ -44,6 +44,7 @@ ANSWERS = {
     "webhook": "WebhookDetails",
     "new_webhook": "NewWebhookDetails",
     "webhooks": "WebhookList",
+    "progress": "WebhookProgress",
     "deliveries": "DeliveryList",
 }
 
@@ -214,7 +215,10 @@ EXAMPLES = {
 REQUEST_HEADERS: dict[str, tuple[Schema, str]] = {
     "If-None-Match": (TEXT, "The versions that the client has: the answer is 304 when it is still one of these."),
     "Last-Event-ID": (CURSOR, "Of a stream: the `id` of the last event, instead of `after`."),
-    "If-Match": (TEXT, 'Only when the customer is at one of these versions, such as `"3"`; otherwise 412. `*`: any.'),
+    "If-Match": (
+        TEXT,
+        'Only when what is changed is at one of these versions, such as `"3"`; otherwise 412. `*`: any.',
+    ),
     "Idempotency-Key": (
         {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"},
         "Of the client's choice, a new one for each request, such as a UUID. The same request with the same key is done"
@@ -248,21 +252,19 @@ def request_headers(route: Route) -> list[str]:
     if route.method == "GET":
         if route.answer == "feed":
             return ["Last-Event-ID"]
-        return ["If-None-Match"] if route.answer in ("customer", "flat") else []
-    named = ["Prefer", "Idempotency-Key"] if route.writes else ["Prefer"] if route.body not in ("", "Login") else []
-    return ["If-Match", *named] if versioned(route) else named
-
-
-def versioned(route: Route) -> bool:
-    """Whether a call changes one customer, at a version that may be named."""
-    return route.method in ("PUT", "PATCH") and "/customers/{id}" in route.path.lower()
+        return ["If-None-Match"] if route.conditional else []
+    wanted = {"If-Match": route.matches, "Prefer": route.writes and route.body, "Idempotency-Key": route.writes}
+    return [name for name, holds in wanted.items() if holds]
 
 
 # ---- answers
 
 RESPONSE_HEADERS: dict[str, tuple[Schema, str]] = {
     "X-Request-Id": (TEXT, "The request's own, or made up; it is in the log and in the customer's history."),
-    "ETag": ({"type": "string", "pattern": '^"[0-9]+"$'}, "The customer's version, for If-Match."),
+    "ETag": (
+        {"type": "string", "pattern": '^"[0-9]+"$'},
+        "The version of the customer or endpoint, for If-Match; else a number that is another one for another answer.",
+    ),
     "Location": (TEXT, "Where the new customer is."),
     "Ignored-Members": (TEXT, "Members that nothing was done with, percent-encoded; at most 20."),
     "Preference-Applied": (TEXT, "Which preference was followed."),
@@ -286,7 +288,7 @@ ERRORS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "Message",
         ("Retry-After",),
     ),
-    "412": ("The customer is at another version; `Members` were changed meanwhile.", "Conflict", ("ETag",)),
+    "412": ("It is at another version; `Members` were changed meanwhile.", "Conflict", ("ETag",)),
     "413": ("The body is too large.", "Message", ()),
     "415": ("The body is of another media type.", "Message", ()),
     "422": ("The Idempotency-Key was used for another request.", "Message", ()),
@@ -330,10 +332,10 @@ def success(route: Route) -> Schema:
         found["links"] = {
             name: {"operationId": name, "parameters": number} for name in ("GetCustomer", "UpdateCustomer")
         }
-    elif versioned(route):
+    elif route.answer in ("flat", "webhook", "new_webhook") and route.writes:
         own = ("ETag", "Ignored-Members")
-        found["description"] = "Done and on disk; the customer as it is now."
-    elif route.answer in ("customer", "flat"):
+        found["description"] = f"Done and on disk; the {'customer' if route.answer == 'flat' else 'endpoint'} as it is."
+    elif route.conditional:
         own = ("ETag",)
     elif route.body and route.body != "Login":
         own = ("Ignored-Members",)
@@ -351,7 +353,7 @@ def success(route: Route) -> Schema:
 
 def responses(route: Route) -> dict[str, Schema]:
     statuses = ["400", "500", "503"]
-    if versioned(route):
+    if route.matches:
         statuses += ["412", "428"]
     if route.writes:
         statuses += ["409", "422"]
@@ -367,9 +369,8 @@ def responses(route: Route) -> dict[str, Schema]:
     errors: dict[str, Schema] = {
         status: {"$ref": f"#/components/responses/{form.format(status)}"} for status in sorted(statuses)
     }
-    if "If-None-Match" in request_headers(route):
-        errors["304"] = {"description": "The client has it already.", "headers": headers("X-Request-Id", "ETag")}
-    return {"200": success(route), **errors}
+    known = {"description": "The client has it already.", "headers": headers("X-Request-Id", "ETag")}
+    return {"200": success(route), **({"304": known} if route.conditional else {}), **errors}
 
 
 # ---- the document

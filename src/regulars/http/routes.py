@@ -29,6 +29,7 @@ Answer = Literal[
     "webhook",
     "new_webhook",
     "webhooks",
+    "progress",
     "deliveries",
     "page_html",
     "openapi",
@@ -49,6 +50,8 @@ class Route:
     summary: str
     body: str = ""
     answer: Answer = "empty"
+    matches: Literal["", "customer", "endpoint"] = ""
+    """Of what `If-Match` names the version that this call changes."""
     public: bool = True
 
     @property
@@ -58,14 +61,25 @@ class Route:
 
     @property
     def writes(self) -> bool:
-        """It changes customers, and takes an Idempotency-Key."""
-        return self.method != "GET" and self.permission in ("edit", "create")
+        """It changes something, and takes an Idempotency-Key. Logging in does not: a second token does no harm, and a
+        token is nothing to keep."""
+        return self.method != "GET" and self.permission is not None
+
+    @property
+    def conditional(self) -> bool:
+        """Its answer has an ETag, so that `If-None-Match` may have it left out. The feed has cursors instead."""
+        return self.method == "GET" and self.public and self.answer != "feed"
+
+    @property
+    def digested(self) -> bool:
+        """That ETag is made from the answer, as what is told has no version."""
+        return self.conditional and self.answer not in ("customer", "flat", "webhook")
 
 
 # fmt: off
 ROUTES: tuple[Route, ...] = (
     Route("PUT", "/rest/api/Customers/{id}", "UpdateCustomer", rest.put_customer, "edit",
-          "Update any of a customer's fields; null or absent leaves a field as it is.", "Customer"),
+          "Update any of a customer's fields; null or absent leaves a field as it is.", "Customer", matches="customer"),
     Route("GET", "/rest/api/Customers/{id}", "GetCustomer", rest.get_customer, "view",
           "One customer, whole.", answer="customer"),
     Route("POST", "/rest/api/token", "CreateToken", rest.token, None,
@@ -75,13 +89,13 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/rest/api/Customers", "CreateCustomer", rest.post_customer, "create",
           "Create a customer; the answer is its id.", "NewCustomer", "id"),
     Route("PUT", "/rest/api/Customers/{id}/Addresses", "UpdateAddresses", rest.put_addresses, "edit",
-          "Replace or add addresses; those not listed stay.", "Addresses"),
+          "Replace or add addresses; those not listed stay.", "Addresses", matches="customer"),
     Route("PUT", "/rest/api/Customers/{id}/CustomColumns", "UpdateCustomColumns", rest.put_custom_columns, "edit",
-          "Set the values of custom columns.", "CustomColumns"),
+          "Set the values of custom columns.", "CustomColumns", matches="customer"),
     Route("PUT", "/rest/api/Customers/{id}/OrderOptions", "UpdateOrderOptions", rest.put_order_options, "edit",
-          "Update how the customer's orders are handled.", "OrderOptions"),
+          "Update how the customer's orders are handled.", "OrderOptions", matches="customer"),
     Route("PUT", "/rest/api/Customers/{id}/ShippingPreferences", "UpdateShippingPreferences", rest.put_shipping, "edit",
-          "Update how the customer's orders are shipped.", "ShippingPreferences"),
+          "Update how the customer's orders are shipped.", "ShippingPreferences", matches="customer"),
     Route("POST", "/rest/api/Customers/CustomersGroups/{id}/Customers", "AddCustomersToGroup", rest.post_group_members,
           "edit", "Make customers members of a group.", "GroupMembers"),
     Route("GET", "/rest/api/Companies", "ListCompanies", rest.list_companies, "view",
@@ -101,7 +115,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/v1/customers/{id}", "GetFlatCustomer", v1.get_customer, "view",
           "One customer as one flat object, with all that it has.", answer="flat"),
     Route("PATCH", "/api/v1/customers/{id}", "PatchCustomer", v1.patch_customer, "edit",
-          "Change some of a customer's members; null clears one.", "CustomerPatch", "flat"),
+          "Change some of a customer's members; null clears one.", "CustomerPatch", "flat", matches="customer"),
     Route("GET", "/api/v1/customers/{id}/changes", "ListCustomerChanges", v1.get_customer_changes, "view",
           "Who changed what of a customer, when, and from which value; newest first.", answer="history"),
     Route("GET", "/api/v1/changes", "ReadFeed", feed.get_changes, "view",
@@ -113,21 +127,21 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/api/v1/customers:batch", "BatchCustomers", v1.batch_customers, "edit",
           "Create and update up to 1,000 customers in one commit.", "Batch", "batch"),
     Route("GET", "/api/v1/webhooks", "ListWebhooks", webhooks.get_endpoints, "admin",
-          "The endpoints that are told of changes.", answer="webhooks"),
+          "The endpoints that are told of changes, and how far each was told.", answer="webhooks"),
     Route("POST", "/api/v1/webhooks", "CreateWebhook", webhooks.post_endpoint, "admin",
           "Add an endpoint; the answer has its secret, this once.", "Webhook", "new_webhook"),
     Route("GET", "/api/v1/webhooks/{id}", "GetWebhook", webhooks.get_endpoint, "admin",
-          "One endpoint, and how far it was told.", answer="webhook"),
+          "One endpoint.", answer="webhook"),
     Route("PATCH", "/api/v1/webhooks/{id}", "PatchWebhook", webhooks.patch_endpoint, "admin",
-          "Change some of an endpoint's members.", "WebhookPatch", "webhook"),
+          "Change some of an endpoint's members.", "WebhookPatch", "webhook", matches="endpoint"),
     Route("DELETE", "/api/v1/webhooks/{id}", "DeleteWebhook", webhooks.delete_endpoint, "admin",
-          "Remove an endpoint."),
+          "Remove an endpoint.", matches="endpoint"),
     Route("POST", "/api/v1/webhooks/{id}/rotate", "RotateWebhookSecret", webhooks.rotate, "admin",
-          "Exchange the secret; for 24 hours events are signed with both.", answer="new_webhook"),
+          "Exchange the secret; for 24 hours events are signed with both.", answer="new_webhook", matches="endpoint"),
     Route("GET", "/api/v1/webhooks/{id}/deliveries", "ListDeliveries", webhooks.get_deliveries, "admin",
-          "An endpoint's last attempts, newest first.", answer="deliveries"),
+          "How far an endpoint was told, and the last attempts, newest first.", answer="deliveries"),
     Route("POST", "/api/v1/webhooks/{id}/resend", "ResendEvents", webhooks.resend, "admin",
-          "Have events sent again, or now those that wait.", "Resend", "webhook"),
+          "Have events sent again, or now those that wait.", "Resend", "progress"),
     Route("GET", "/rest/swagger", "GetSwagger", rest.swagger, None,
           "Interactive documentation.", answer="page_html", public=False),
     Route("GET", "/rest/swagger/ui/{file}", "GetSwaggerFile", rest.swagger, None,

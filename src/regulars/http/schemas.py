@@ -398,6 +398,7 @@ def answers() -> dict[str, Schema]:
     drop_down = ("IsDropDownColumn", "IsDropDownCustomTextAllowed", "IsDropDownAllowMultipleSelection")
     groups = {"type": "array", "items": closed(ID=WHOLE, Name=TEXT, RowStatus=WHOLE)}
     reasons = {"type": "object", "additionalProperties": {"type": "array", "items": TEXT}}
+    progress = {**public(Progress), "Waiting": WHOLE}
     return {
         "Token": closed(
             access_token=TEXT,
@@ -500,11 +501,12 @@ def answers() -> dict[str, Schema]:
             "properties": {"Success": YES, "RestApiEndpoint": TEXT, "Message": TEXT},
             "required": ["Success"],
         },
-        "WebhookDetails": closed(**public(Endpoint), **public(Progress), Waiting=WHOLE),
-        "NewWebhookDetails": closed(**public(Endpoint), **public(Progress), Waiting=WHOLE, Secret=TEXT),
-        "WebhookList": closed(Items={"type": "array", "items": ref("WebhookDetails")}),
+        "WebhookDetails": closed(**public(Endpoint)),
+        "NewWebhookDetails": closed(**public(Endpoint), Secret=TEXT),
+        "WebhookList": closed(Items={"type": "array", "items": closed(**public(Endpoint), **progress)}),
+        "WebhookProgress": closed(**progress),
         "Delivery": closed(**public(Delivery)),
-        "DeliveryList": closed(Items={"type": "array", "items": ref("Delivery")}),
+        "DeliveryList": closed(**progress, Items={"type": "array", "items": ref("Delivery")}),
         "NewId": {"type": "integer", "minimum": 1},
         "Message": closed(Message=TEXT),
         "Conflict": closed(

@@ -16,7 +16,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from regulars.access import Caller
 from regulars.app import App
 from regulars.errors import RegularsError, TooMany
-from regulars.http.handling import bearer
+from regulars.http.handling import bearer, digested
 from regulars.http.limits import RateLimit
 from regulars.http.messages import HttpError, Request, Response, Streamed, error_response
 from regulars.http.protocol import Answer, Protocol
@@ -160,6 +160,8 @@ class Server:
             if request.too_large:
                 raise HttpError(413, f"Expected a body of at most {self.body_limit} bytes.")
         response = await route.handler(app, request)
+        if route.digested:
+            response = digested(request, response)
         if self.limits.limit and request.caller and route.permission is None:
             self.count(request, request.caller, extra)  # a login, which tells only now whose it is
         return response

@@ -1,55 +1,56 @@
 """Our own calls on webhook endpoints, below /api/v1."""
 
-import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from regulars import queries, webhooks, wire
 from regulars.app import App
 from regulars.errors import Refused
 from regulars.fields import Invalid, to_int
-from regulars.http.handling import book, caller, path_id, run
-from regulars.http.messages import Request, Response, ignored_members
+from regulars.http.handling import book, caller, path_id, unchanged, write
+from regulars.http.messages import Request, Response, etag, ignored_members
 from regulars.record import Endpoint, Progress
+from regulars.store import Book
 from regulars.wire import Reading, encode
 
 
 async def get_endpoints(app: App, request: Request) -> Response:
-    endpoints = webhooks.present((await book(app, request)).all(Endpoint))
-    found = await asyncio.gather(*(progress(app, request, one) for one in endpoints))
-    return Response(200, encode({"Items": [webhooks.described(*one) for one in zip(endpoints, found, strict=True)]}))
+    found = await webhooks.standing(app.store, caller(request).tenant_id)
+    return Response(200, encode({"Items": [webhooks.public(one) | webhooks.told(far) for one, far in found]}))
 
 
 async def get_endpoint(app: App, request: Request) -> Response:
-    return await shown(app, request, await endpoint(app, request))
+    found = await endpoint(app, request)
+    return unchanged(request, found.version) or shown(Reading(), found)
 
 
 async def post_endpoint(app: App, request: Request) -> Response:
-    reading = read(request, webhooks.read)
-    allowed = app.settings.webhook_allow_private
-    added = await run(app, request, webhooks.add, reading, webhooks.new_secret(), allowed)
-    return await shown(app, request, added, reading, secret=True)
+    reading, allowed = read(request, webhooks.read), app.settings.webhook_allow_private
+    newest = await webhooks.newest(app.store, caller(request).tenant_id)
+    return await write(
+        app, request, with_secret(reading), webhooks.add, reading, webhooks.new_secret(), allowed, newest
+    )
 
 
 async def patch_endpoint(app: App, request: Request) -> Response:
-    reading = read(request, webhooks.read)
-    allowed = app.settings.webhook_allow_private
-    changed = await run(app, request, webhooks.change, path_id(request), reading, allowed)
-    return await shown(app, request, changed, reading)
+    reading, allowed = read(request, webhooks.read), app.settings.webhook_allow_private
+    number, expect = path_id(request), request.expected_versions()
+    return await write(app, request, partial(shown, reading), webhooks.change, number, reading, allowed, expect)
 
 
 async def delete_endpoint(app: App, request: Request) -> Response:
-    await run(app, request, webhooks.remove, path_id(request))
-    return Response(200)
+    number, expect = path_id(request), request.expected_versions()
+    return await write(app, request, lambda *_: Response(200), webhooks.remove, number, expect)
 
 
 async def rotate(app: App, request: Request) -> Response:
-    changed = await run(app, request, webhooks.rotate, path_id(request), webhooks.new_secret())
-    return await shown(app, request, changed, secret=True)
+    number, secret, expect = path_id(request), webhooks.new_secret(), request.expected_versions()
+    return await write(app, request, with_secret(Reading()), webhooks.rotate, number, secret, expect)
 
 
 async def resend(app: App, request: Request) -> Response:
     reading = read(request, webhooks.read_resend)
-    return await shown(app, request, await run(app, request, webhooks.resend, path_id(request), reading), reading)
+    return await write(app, request, partial(resent, reading), webhooks.resend, path_id(request), reading)
 
 
 async def get_deliveries(app: App, request: Request) -> Response:
@@ -58,8 +59,10 @@ async def get_deliveries(app: App, request: Request) -> Response:
         limit = to_int(given, 1, webhooks.MOST_KEPT)
     except Invalid as error:
         raise Refused({"limit": [str(error)]}) from error
-    attempts = await webhooks.attempts(app.store, await endpoint(app, request), limit)
-    return Response(200, encode({"Items": [webhooks.public(one) for one in attempts]}))
+    found = await endpoint(app, request)
+    progress = await app.store.get(Progress, found.tenant_id, found.id)
+    attempts = await webhooks.attempts(app.store, found, limit)
+    return Response(200, encode(webhooks.told(progress) | {"Items": [webhooks.public(one) for one in attempts]}))
 
 
 # ---- what they share
@@ -77,12 +80,19 @@ async def endpoint(app: App, request: Request) -> Endpoint:
     return webhooks.known((await book(app, request)).get(Endpoint, number), number)
 
 
-async def progress(app: App, request: Request, one: Endpoint) -> Progress:
-    return await app.store.get(Progress, caller(request).tenant_id, one.id)
+def shown(reading: Reading, one: Endpoint, book: Book | None = None) -> Response:
+    return Response(200, encode(webhooks.public(one)), [etag(one.version), *ignored_members(reading)])
 
 
-async def shown(
-    app: App, request: Request, one: Endpoint, reading: Reading | None = None, *, secret: bool = False
-) -> Response:
-    found = webhooks.described(one, await progress(app, request, one), secret=secret)
-    return Response(200, encode(found), ignored_members(reading or Reading()))
+def with_secret(reading: Reading) -> Callable[[Endpoint, Book], Response]:
+    """The answer that shows an endpoint's secret. It may be given again to who has the Idempotency-Key."""
+
+    def answer(one: Endpoint, book: Book) -> Response:
+        body = encode(webhooks.public(one) | {"Secret": one.secret})
+        return Response(200, body, [etag(one.version), (b"cache-control", b"no-store"), *ignored_members(reading)])
+
+    return answer
+
+
+def resent(reading: Reading, progress: Progress, book: Book) -> Response:
+    return Response(200, encode(webhooks.told(progress)), ignored_members(reading))

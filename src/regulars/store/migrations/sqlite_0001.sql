@@ -187,6 +187,8 @@ CREATE TABLE webhook_endpoints (
     members TEXT NOT NULL,
     enabled INTEGER NOT NULL,
     disabled_because TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    altered TEXT NOT NULL,
     created_on TEXT NOT NULL,
     secret TEXT NOT NULL,
     old_secret TEXT NOT NULL,
