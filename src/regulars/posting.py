@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from ssl import SSLContext
 from typing import cast
 
@@ -27,9 +27,17 @@ MOST_SAID = 200
 """Characters of it that are kept."""
 MOST_ADDRESSES = 3
 """How many of a name's addresses are tried."""
-LOOK_UPS = 64
-"""Names that are looked up at once: a slow name server for one receiver must not hold up the others."""
+LOOK_UPS = 512
+"""Names that are looked up at once: slow name servers of some receivers must not hold up the others."""
 NAT64 = IPv6Network("64:ff9b::/96")
+SPECIAL = (
+    IPv4Network("192.0.0.0/24"),  # of protocols (RFC 6890); Python up to 3.11 takes most of it for public
+    IPv4Network("192.88.99.0/24"),  # relays of 6to4, which are no more (RFC 7526)
+    IPv4Network("168.63.129.16/32"),  # where a machine of Azure finds what only it may know
+    IPv6Network("3fff::/20"),  # of documentation (RFC 9637)
+    IPv6Network("5f00::/16"),  # of routing (RFC 9602)
+)
+"""What is not for the public, whatever Python says."""
 
 _LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
@@ -76,6 +84,7 @@ def is_public(address: Address) -> bool:
         or address.is_unspecified
         or address.is_loopback
         or address.is_link_local
+        or any(address in one for one in SPECIAL)
     )
 
 
@@ -137,9 +146,12 @@ class Poster:
     def __init__(self, allow_private: bool, certificates: SSLContext | None = None) -> None:
         self.allow_private = allow_private
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=2, keepalive_expiry=5.0)
+        self._looking: asyncio.Future[list[Address]] | None = None
         self._transport = httpx2.AsyncHTTPTransport(verify=certificates or trusted(), trust_env=False, limits=limits)
 
     async def close(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
         await self._transport.aclose()
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
@@ -153,19 +165,27 @@ class Poster:
         except Forbidden as error:
             found = Answer(0, str(error))
         except (httpx2.TransportError, OSError, UnicodeError) as error:
-            found = Answer(0, f"{type(error).__name__}: {error}"[:MOST_SAID])
+            found = Answer(0, legible(f"{type(error).__name__}: {error}"))
         taken = round((time.perf_counter() - started) * 1000)
         return Answer(found.status, found.said, taken, found.retry_after)
 
     async def _post(self, url: httpx2.URL, headers: Mapping[str, str], body: bytes) -> Answer:
         host = host_of(url)
-        addresses = await resolve(host, url.port or 443)
+        addresses = await self._resolve(host, url.port or 443)
         judge(host, addresses, self.allow_private)
         chosen = addresses[:MOST_ADDRESSES]
         for address in chosen[:-1]:
             with suppress(httpx2.ConnectError, httpx2.ConnectTimeout):
                 return await self._send(url, host, address, headers, body)
         return await self._send(url, host, chosen[-1], headers, body)
+
+    async def _resolve(self, host: str, port: int) -> list[Address]:
+        """The addresses of the receiver. Who asks while a look-up is under way waits for that one: it holds a thread,
+        and may do so for long after nobody waits any more."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.ensure_future(resolve(host, port))
+            self._looking.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await asyncio.shield(self._looking)
 
     async def _send(
         self, url: httpx2.URL, host: str, address: Address, headers: Mapping[str, str], body: bytes

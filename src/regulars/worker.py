@@ -1,8 +1,8 @@
 """What runs in the background of a serving process: the delivery of webhooks.
 
 Of all processes over a store one at a time delivers a tenant's events: the one that holds the lease. It reads the feed
-once for all endpoints, is woken by each commit of its own process, and asks every `ASK_SECONDS` whether others
-committed. Each endpoint has a task of its own, so that one that hangs delays nobody else.
+once for all endpoints, when there are new changes. Each endpoint has a task of its own, so that one that hangs delays
+nobody else.
 """
 
 import asyncio
@@ -19,21 +19,23 @@ from regulars import webhooks
 from regulars.app import App
 from regulars.errors import NotFound, Unavailable
 from regulars.posting import TOTAL_SECONDS, Poster
-from regulars.record import REFERENCE, Change, Endpoint, Lease, Progress
+from regulars.record import Change, Endpoint, Lease, Progress
 from regulars.store import Actor, Plan, Store
+from regulars.store.watch import wake
 from regulars.webhooks import Outcome, Taken, Waiting
 
 log = logging.getLogger("regulars.worker")
 
-ASK_SECONDS = 0.2
-"""How often the feed is asked for what other processes committed, while there are endpoints."""
+TICK_SECONDS = 0.2
+"""How often it is looked whose turn it is, while nothing happens."""
 LOOK_SECONDS = 1.0
-"""How often a process looks whether there are endpoints, whether its tenant's lease is free, and what others did to
-the progress of its endpoints."""
-LEASE = timedelta(seconds=25)
-RENEW = timedelta(seconds=20)
+"""How often a process looks whether others changed endpoints or the progress of its own, or a lease is free."""
+CLOCKS = timedelta(seconds=5)
+"""So far apart may the clocks of two nodes be."""
+LEASE = timedelta(seconds=30)
+RENEW = timedelta(seconds=25)
 """A lease is renewed when it lasts no longer than this."""
-LAST_CALL = timedelta(seconds=TOTAL_SECONDS + 1)
+LAST_CALL = timedelta(seconds=TOTAL_SECONDS) + CLOCKS
 """An event is sent only while the lease lasts longer than sending can: else another process might be sending, too."""
 AT_ONCE = 8
 """How many events one endpoint is sent at once, of different customers."""
@@ -93,6 +95,8 @@ class Worker:
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._woken = asyncio.Event()
+        self._revision = -1
+        """As of when the endpoints are known; -1: a commit of this process may have changed them."""
 
     def start(self) -> None:
         _here.add(self.holder)
@@ -112,16 +116,12 @@ class Worker:
 
     def watch(self, plan: Plan) -> None:
         """See what a batch of this process wrote."""
-        if any(kind in REFERENCE for kind in (*plan.inserts, *plan.updates)):
+        if plan.reference:
+            self._revision = -1
             self._woken.set()
-        if not self._rounds:
-            return
-        for change in plan.inserts.get(Change, ()):
-            if isinstance(change, Change) and (one := self._rounds.get(change.tenant_id)):
-                one.woken.set()
-        for progress in plan.updates.get(Progress, ()):
-            if isinstance(progress, Progress) and (one := self._rounds.get(progress.tenant_id)):
-                one.told(progress)
+        for one in plan.updates.get(Progress, ()):
+            if isinstance(one, Progress) and (found := self._rounds.get(one.tenant_id)) and one.id in found.couriers:
+                found.couriers[one.id].told(one)
 
     async def _work(self) -> None:
         while not self._stopping:
@@ -132,16 +132,23 @@ class Worker:
                 await waited(self._woken, LOOK_SECONDS)
 
     async def _look(self) -> None:
-        """See which tenants have endpoints to be told of something."""
-        await self.store.refresh()
-        for tenant_id in (await self.store.tenants()).values():
-            book = await self.store.book(tenant_id)
-            endpoints = [one for one in webhooks.present(book.all(Endpoint)) if one.enabled]
-            if endpoints and tenant_id not in self._rounds:
-                self._rounds[tenant_id] = Round(self, tenant_id)
-            if tenant_id in self._rounds:
-                self._rounds[tenant_id].endpoints = {one.id: one for one in endpoints}
-                self._rounds[tenant_id].woken.set()
+        """When something was changed, see which tenants have endpoints to be told of something."""
+        before, revision = self._revision, await self.store.refresh()
+        if revision == before:
+            return
+        self._revision = revision
+        try:
+            for tenant_id in await self.store.having(Endpoint):
+                book = await self.store.book(tenant_id)
+                endpoints = {one.id: one for one in webhooks.present(book.all(Endpoint)) if one.enabled}
+                if endpoints and tenant_id not in self._rounds:
+                    self._rounds[tenant_id] = Round(self, tenant_id)
+                if tenant_id in self._rounds:
+                    self._rounds[tenant_id].endpoints = endpoints
+                    self._rounds[tenant_id].wake()
+        except BaseException:
+            self._revision = -1
+            raise
 
 
 class Round:
@@ -159,14 +166,20 @@ class Round:
         """The last change that is known of."""
         self.last: list[Change] = []
         """The changes up to that one, as far as they are remembered."""
-        self.woken = asyncio.Event()
         self._looked = 0.0
-        self._stopping = False
+        self._woken = self._stopping = False
+        self._pause: asyncio.Future[bool] | None = None
         self._task = asyncio.create_task(self._work())
+
+    def wake(self) -> None:
+        """Have it look again at once."""
+        self._woken = True
+        if self._pause is not None:
+            wake(self._pause, True)
 
     async def stop(self) -> None:
         self._stopping = True
-        self.woken.set()
+        self.wake()
         await self._task
         await asyncio.gather(*(one.stop(LAST_SECONDS) for one in self.couriers.values()))
         if self.lease is not None:
@@ -181,25 +194,28 @@ class Round:
     def may_send(self) -> bool:
         return self.lease is not None and self.lease.until - self.now > LAST_CALL
 
-    def told(self, progress: Progress) -> None:
-        """Somebody wrote down how far an endpoint is."""
-        if courier := self.couriers.get(progress.id):
-            courier.told(progress)
+    @property
+    def idle(self) -> bool:
+        """Whether some courier has seen all that was read."""
+        return any(one.taken.cursor >= self.newest for one in self.couriers.values())
 
     async def _work(self) -> None:
         while not self._stopping:
-            self.woken.clear()
+            self._woken = False
             with survived():
                 await self._step()
-            if not self._stopping:
-                await waited(self.woken, ASK_SECONDS if self.lease and self.endpoints else LOOK_SECONDS)
+            if not self._woken:
+                after = self.newest if self.lease and self.idle else webhooks.NO_CHANGE
+                self._pause = self.store.newer(self.tenant_id, after, TICK_SECONDS if self.lease else LOOK_SECONDS)
+                await self._pause
+                self._pause = None
 
     async def _step(self) -> None:
         if not self.endpoints:
             await self._leave()
         elif await self._holding():
             await self._see_to_couriers()
-            if any(one.taken.cursor >= self.newest for one in self.couriers.values()):
+            if self.idle:
                 await self._read()
             for courier in self.couriers.values():
                 courier.woken.set()
@@ -215,6 +231,8 @@ class Round:
     async def _holding(self) -> bool:
         """Whether this process has the lease, which is taken or renewed when that is time."""
         now, mine = self.now, self.worker.holder
+        if self.lease is not None and self.lease.until <= now:
+            self.lease = None  # another process may have had it since
         if self.lease is not None and self.lease.until - now > RENEW:
             return True
         found = await self._lease()
@@ -227,7 +245,7 @@ class Round:
             return False
         if self.lease is None:
             await self._leave()  # what is known may be of before
-            _, self.newest = await self.store.feed(self.tenant_id, webhooks.NO_CHANGE, 1)
+            self.newest = await webhooks.newest(self.store, self.tenant_id)
             self.last = []
         self.lease = found
         return True
@@ -245,7 +263,7 @@ class Round:
             self.last = [*self.last, *changes][-MOST_REMEMBERED:]
             self.newest = changes[-1].id
             if self.newest < newest:
-                self.woken.set()
+                self.wake()
 
     async def after(self, cursor: int) -> list[Change]:
         """Some changes after this one, ascending: from memory, or from the store when they are older."""
@@ -271,7 +289,8 @@ class Round:
         if again:
             self._looked = moment
         numbers = [one for one in self.endpoints if again or one not in self.couriers]
-        for progress in await asyncio.gather(*(self.store.get(Progress, self.tenant_id, one) for one in numbers)):
+        found = await self.store.between(Progress, self.tenant_id, min(numbers), max(numbers)) if numbers else []
+        for progress in found:
             if known := self.couriers.get(progress.id):
                 known.told(progress)
             elif endpoint := self.endpoints.get(progress.id):
@@ -355,22 +374,26 @@ class Courier:
             events.append(new)
         self.taken = Taken(change.id, tuple(events))
         if change.id >= self.round.newest:
-            self.round.woken.set()  # there may be more by now
+            self.round.wake()  # there may be more by now
 
     def _send(self) -> None:
         """Begin to send those whose turn it is."""
-        now, pause = self.round.now, self.stored.paused_until
-        if not self.round.may_send or not self.endpoint.enabled or (pause and pause > now):
-            return
         room = AT_ONCE - len(self.under_way)
-        if room > 0:
-            for one in webhooks.sendable(self.events, self.under_way, now)[:room]:
+        if room > 0 and self._may_send:
+            for one in webhooks.sendable(self.events, self.under_way, self.round.now)[:room]:
                 self.under_way[one.change_id] = asyncio.create_task(self._deliver(one))
+
+    @property
+    def _may_send(self) -> bool:
+        pause = self.stored.paused_until
+        return self.round.may_send and self.endpoint.enabled and not (pause and pause > self.round.now)
 
     async def _deliver(self, event: Waiting) -> None:
         """Send one event, and write down what came of it."""
         try:
             change = self.changes.get(event.change_id) or await self._change(event.change_id)
+            if not self._may_send:
+                return  # reading the change took long
             body = webhooks.payload(change)
             message = webhooks.message_id(self.endpoint, change.id)
             headers = webhooks.signing(self.endpoint, message, body, self.round.now)
@@ -403,10 +426,11 @@ class Courier:
                 await asyncio.sleep(error.retry_after)
         if found is None:
             round_.lease = None
-        elif found.disabled_because and self.endpoint.enabled:
+        elif self.endpoint.enabled and not found.enabled:  # or it was removed
             self.endpoint = found
             round_.endpoints.pop(number, None)
-            log.warning("webhook endpoint %d of tenant %d: %s", number, round_.tenant_id, found.disabled_because)
+            if found.disabled_because:
+                log.warning("webhook endpoint %d of tenant %d: %s", number, round_.tenant_id, found.disabled_because)
 
 
 # ---- tasks

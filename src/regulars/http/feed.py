@@ -26,10 +26,12 @@ PAGE = 100
 async def get_changes(app: App, request: Request) -> Response:
     wanted = queries.read_feed(request.pairs())
     tenant_id = caller(request).tenant_id
+    seen = request.headers.get(b"last-event-id", b"").strip(b" \t").decode("latin-1")
+    after = seen or wanted.after  # a browser that connects again sends both
     accepted = request.header(b"accept").lower()
     if STREAM.decode() in accepted:
-        return await stream(app, request, wanted)
-    page = await feed.read(app.store, tenant_id, wanted.after, wanted.limit)
+        return await stream(app, request, after, wanted.events)
+    page = await feed.read(app.store, tenant_id, after, wanted.limit)
     if wanted.wait and not page.changes:
         newer = app.store.newer(tenant_id, page.last, wanted.wait)
         request.hurry = partial(wake, newer, False)
@@ -44,14 +46,13 @@ async def get_changes(app: App, request: Request) -> Response:
 # ---- a stream
 
 
-async def stream(app: App, request: Request, wanted: queries.Feeding) -> Response:
-    """Server-Sent Events from where the client says that it is, as a browser does when it connects again."""
+async def stream(app: App, request: Request, after: str, as_events: bool) -> Response:
+    """Server-Sent Events from where the client says that it is."""
     if app.streams >= MOST_STREAMS:
         raise Unavailable(f"{MOST_STREAMS:,} streams are open already. Read the feed in pages, or try again.", 5)
     tenant_id = caller(request).tenant_id
-    after = request.header(b"last-event-id").strip() or wanted.after
     page = await feed.read(app.store, tenant_id, after, PAGE)
-    source = await feed.source(app.store, tenant_id) if wanted.events else ""
+    source = await feed.source(app.store, tenant_id) if as_events else ""
     headers = [(b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
     return Streamed(200, headers=headers, kind=STREAM, pieces=counted(app, events(app, request, page, source)))
 

@@ -133,6 +133,7 @@ LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": queries.MOST_CHANGE
 CHANGE: Schema = {"type": "integer", "format": "int64", "minimum": 1}
 DRY_RUN: tuple[Schema, str] = ({"type": "boolean"}, "Only tell what would be done.")
 CURSOR: Schema = {"type": "string", "pattern": "^([0-9]{1,19}-[0-9]{1,19}|latest)$"}
+SEEN: Schema = {"type": "string", "pattern": "^([0-9]{1,19}-[0-9]{1,19}|latest)?$"}
 IDS: Schema = {
     "type": "array",
     "items": {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
@@ -214,7 +215,7 @@ EXAMPLES = {
 }
 REQUEST_HEADERS: dict[str, tuple[Schema, str]] = {
     "If-None-Match": (TEXT, "The versions that the client has: the answer is 304 when it is still one of these."),
-    "Last-Event-ID": (CURSOR, "Of a stream: the `id` of the last event, instead of `after`."),
+    "Last-Event-ID": (SEEN, "The `id` of the last event of a stream; goes before `after`. Empty: none yet."),
     "If-Match": (
         TEXT,
         'Only when what is changed is at one of these versions, such as `"3"`; otherwise 412. `*`: any.',

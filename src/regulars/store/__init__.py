@@ -261,12 +261,14 @@ class Store:
         `names` are read; they must begin with tenant_id and id, and the others have their defaults."""
         return await self.backend.find(tenant_id, filters, limit, offset, names)
 
-    async def refresh(self) -> None:
-        """Forget reference records that another process changed. A door calls it once a request."""
+    async def refresh(self) -> int:
+        """Forget reference records that another process changed; a door calls it once a request. Returns a number that
+        is another one after such a change."""
         revision = await self.backend.revision()
         if revision != self._revision:
             self._revision = revision
             self._forget_books()
+        return revision
 
     async def book(self, tenant_id: int) -> Book:
         """A tenant's reference records, as of the last `refresh` or later."""
@@ -287,6 +289,11 @@ class Store:
             if forgotten == self._forgotten:
                 self._tenants = tenants
         return tenants
+
+    async def having(self, kind: type[Record]) -> list[int]:
+        """The tenants that have a record of a kind, or had one."""
+        tenants = (await self.tenants()).values()
+        return await self.backend.read_having(kind, tenants) if tenants else []
 
     async def changes(self, tenant_id: int, customer_id: int, limit: int = 100, before: int = 0) -> list[Change]:
         """A customer's changes, newest first; with `before`, those before this one of them."""

@@ -414,6 +414,11 @@ class Postgres:
             return [tuple(row) for row in await connection.fetch("SELECT id, name FROM tenants ORDER BY id")]
 
     @database
+    async def read_having(self, kind: type[Record], tenants: Collection[int]) -> list[int]:
+        async with self._reading(tenants, PLAN_ANEW) as connection:
+            return [row[0] for row in await connection.fetch(f"SELECT DISTINCT tenant_id FROM {kind.table}")]
+
+    @database
     async def read_changes(self, tenant_id: int, customer_id: int, limit: int, before: int) -> list[Change]:
         start = (tenant_id, customer_id, before) if before else (tenant_id, customer_id)
         async with self._reading([tenant_id], LOOK_UP) as connection:

@@ -402,6 +402,10 @@ class Sqlite:
         return fetch(self._reading, "SELECT id, name FROM tenants ORDER BY id")
 
     @database
+    async def read_having(self, kind: type[Record], tenants: Collection[int]) -> list[int]:
+        return [tenant for (tenant,) in fetch(self._reading, f"SELECT DISTINCT tenant_id FROM {kind.table}")]
+
+    @database
     async def read_changes(self, tenant_id: int, customer_id: int, limit: int, before: int) -> list[Change]:
         start = (tenant_id, customer_id, before) if before else (tenant_id, customer_id)
         rows = fetch(self._reading, statements.history(before > 0), (*start, tenant_id, limit, tenant_id))

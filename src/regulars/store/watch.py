@@ -63,8 +63,8 @@ class Watch:
 
     @property
     def waited_for(self) -> bool:
-        """Whether anybody waits."""
-        return bool(self._waiting)
+        """Whether anybody waits, or did a moment ago and may do so again."""
+        return self._task is not None and not self._task.done()
 
     def tell(self, *customers: Customer) -> None:
         """These were just changed, in this order."""

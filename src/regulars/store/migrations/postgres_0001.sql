@@ -422,6 +422,8 @@ CREATE TABLE webhook_deliveries (
     PRIMARY KEY (tenant_id, id)
 );
 
+CREATE INDEX webhook_deliveries_by_age ON webhook_deliveries (tenant_id, at);
+
 CREATE TYPE webhook_deliveries_row AS (
     tenant_id bigint,
     id bigint,

@@ -226,6 +226,8 @@ CREATE TABLE webhook_deliveries (
     PRIMARY KEY (tenant_id, id)
 ) STRICT;
 
+CREATE INDEX webhook_deliveries_by_age ON webhook_deliveries (tenant_id, at);
+
 CREATE TABLE leases (
     tenant_id INTEGER NOT NULL,
     id INTEGER NOT NULL,
