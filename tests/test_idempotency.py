@@ -14,9 +14,9 @@ import pytest
 from conftest import HOST, Api, Clock, Running, problems, running, until
 from processes import Process, process, rows
 
-from regulars import idempotency
 from regulars.http.examples import BODIES
 from regulars.http.routes import ROUTES, Route
+from regulars.record import Answer
 from regulars.settings import Settings
 
 WRITES = [route for route in ROUTES if route.writes]
@@ -231,7 +231,7 @@ def test_a_key_is_known_after_a_restart_until_it_expires(book: str) -> None:
     with Running(settings, clock) as server:
         for hours in (0, 1.9):
             with clock.later(hours=hours):
-                assert not server.wait(idempotency.expire(server.app.store, timedelta(hours=2)))
+                assert not server.wait(server.app.store.expire(Answer, timedelta(hours=2)))
             api = server.holding(token)
             assert same(first, api.put(path, body, Idempotency_Key=key))
             assert same(refused, api.put(path, body, Idempotency_Key=key + "2", If_Match='"1"'))
@@ -240,14 +240,13 @@ def test_a_key_is_known_after_a_restart_until_it_expires(book: str) -> None:
         until(lambda: "Idempotent-Replayed" not in api.put(path, body, Idempotency_Key=key).headers)
 
 
-def test_expired_answers_go_piece_by_piece(book: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_expired_answers_go_piece_by_piece(book: str) -> None:
     with running(book) as server:
         api = server.api()
         customer = api.new()
         for _ in range(5):
             api.put(f"Customers/{customer}", {"Fax": "1"}, Idempotency_Key=fresh())
-        monkeypatch.setattr(idempotency, "MOST_AT_ONCE", 2)
-        more = [server.wait(idempotency.expire(server.app.store, timedelta(0))) for _ in range(3)]
+        more = [server.wait(server.app.store.expire(Answer, timedelta(0), 2)) for _ in range(3)]
         assert more == [True, True, False]
     assert rows(book, "SELECT count(*) FROM answers") == [(0,)]
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import datetime
+import socket
 import ssl
+import threading
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,15 @@ PRIVATE = [
     "2002:a9fe:a9fe::1",
     "64:ff9b::a9fe:a9fe",
     "64:ff9b::10.0.0.1",
+    "64:ff9b:1::10.0.0.1",
+    "::127.0.0.1",
+    "::ffff:0:127.0.0.1",
+    "2001:0:a00:1::",
+    "192.0.0.192",
+    "192.88.99.1",
+    "168.63.129.16",
+    "3fff::1",
+    "5f00::1",
 ]
 PUBLIC = ["8.8.8.8", "1.1.1.1", "172.32.0.1", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8"]
 
@@ -88,6 +99,10 @@ def test_a_public_address_is(address: str) -> None:
         "http://example.com:0/",
         "http://example.com:65536/",
         "HTTP://example.com/",
+        "http://localhost./",
+        "http://127.0.0.1./",
+        "http://a.example:80@127.0.0.1/",
+        "http://[::ffff:127.0.0.1%1]/",
     ],
 )
 def test_what_is_no_plain_url_is_refused(url: str) -> None:
@@ -114,6 +129,34 @@ def test_a_name_that_stands_for_a_private_address_is_not_called(host: str) -> No
         answer = post(f"http://{host}:{receiver.port}/ok", False)
         assert answer.status == 0 and answer.said.startswith("Expected a public address")
         assert receiver.requests == []
+
+
+def test_who_asks_for_a_name_while_it_is_looked_up_waits_for_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name server that does not answer occupies one thread for each receiver, not one for each event."""
+    asked, answered, real = list[str](), threading.Event(), socket.getaddrinfo
+
+    def slow(host: str, *args: Any, **kwargs: Any) -> Any:
+        if host == "localhost":
+            asked.append(host)
+            answered.wait(10)
+        return real(host, *args, **kwargs)
+
+    async def work(url: str) -> list[Answer]:
+        poster = Poster(True)
+        posts = [asyncio.create_task(poster.post(url, {}, b"{}")) for _ in range(5)]
+        while not asked:
+            await asyncio.sleep(0.01)
+        posts[0].cancel()
+        await asyncio.wait(posts[:1])
+        answered.set()
+        found = await asyncio.gather(*posts[1:])
+        await poster.close()
+        return found
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    with Receiver() as receiver:
+        assert [one.status for one in asyncio.run(work(f"http://localhost:{receiver.port}/ok"))] == [204] * 4
+    assert len(asked) == 1
 
 
 def test_when_one_of_the_addresses_is_private_none_is_called() -> None:

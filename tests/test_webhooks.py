@@ -17,7 +17,7 @@ from receiver import Receiver
 from regulars import access, posting, webhooks, worker
 from regulars.customers import Patch, update
 from regulars.http.examples import BODIES
-from regulars.record import Endpoint, Progress, Tenant
+from regulars.record import Delivery, Endpoint, Progress, Tenant
 from regulars.store import Actor, Tx
 
 PATH = "/api/v1/webhooks"
@@ -481,6 +481,19 @@ def test_the_log_keeps_the_last_attempts(node: Running, api: Api, receiver: Rece
     assert len(log(api, hook["ID"])) == 100
     for limit in ("0", "1001", "x"):
         assert api.get(f"{PATH}/{hook['ID']}/deliveries?limit={limit}").status_code == 400
+
+
+def test_what_is_old_goes_from_the_log(node: Running, api: Api, receiver: Receiver, hook: Any) -> None:
+    api.new()
+    logged(api, receiver, hook["ID"], 1)
+    expire = node.app.store.expire
+    for days, left in ((29, 1), (31, 0)):
+        with node.clock.later(days=days):
+            while node.wait(expire(Delivery, webhooks.KEPT_FOR)):
+                pass  # other tests left many
+        assert len(log(api, hook["ID"])) == left
+    api.new()
+    assert logged(api, receiver, hook["ID"], 1)[0]["Number"] == 2
 
 
 # ---- many

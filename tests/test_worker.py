@@ -24,7 +24,7 @@ from test_store import ACTOR, opened, run
 
 from regulars import webhooks, worker
 from regulars.app import backend
-from regulars.record import Lease
+from regulars.record import Endpoint, Lease
 from regulars.store import Store
 
 ALLOWED: dict[str, Any] = {"webhooks": True, "webhook_allow_private": True}
@@ -68,6 +68,31 @@ def test_what_another_process_changes_is_told_too(receiver: Receiver, tmp_path: 
         subprocess.run(command, check=True, capture_output=True)
         told = receiver.wait_for(250, "ok")
         assert sorted(one.data["ID"] for one in told) == list(range(1, 251))
+
+
+def test_what_is_under_way_when_its_endpoint_is_removed_elsewhere_is_not_sent_again(receiver: Receiver) -> None:
+    with postgres.database() as url, running(url, **ALLOWED) as first, Running(first.settings, first.clock) as second:
+        api, place = second.api(), "/api/v1/webhooks"
+        hook = api.post(place, {"URL": receiver.url("hang")}).json()["ID"]
+        api.new()
+        receiver.wait_for(1, "hang")
+        assert api.call("DELETE", f"{place}/{hook}").status_code == 200
+        receiver.let_go()
+        api.post(place, {"URL": receiver.url("ok")})
+        api.new()
+        receiver.wait_for(1, "ok")
+        assert len(receiver.on("hang")) == 1
+
+
+def test_only_tenants_that_have_endpoints_are_looked_at(book: str) -> None:
+    async def work() -> None:
+        async with opened(book) as store:
+            assert await store.having(Endpoint) == []
+            reading = webhooks.read({"URL": "https://example.com/"}, True)
+            await store.run(ACTOR, webhooks.add, reading, webhooks.new_secret(), False, 0)
+            assert await store.having(Endpoint) == [1]
+
+    run(work)
 
 
 # ---- the lease

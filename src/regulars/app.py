@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from regulars import idempotency
+from regulars import webhooks
 from regulars.access import Access
 from regulars.errors import Unavailable
-from regulars.record import Customer
+from regulars.fields import Record
+from regulars.record import Answer, Customer, Delivery
 from regulars.settings import BadSetting, Settings, shown
 from regulars.store import Backend, Book, Store
 from regulars.store.whole import Whole
@@ -109,11 +110,14 @@ class App:
 
     async def _tidy(self) -> None:
         """Delete what has expired, now and then."""
-        age = timedelta(hours=self.settings.idempotency_hours)
+        ages: dict[type[Record], timedelta] = {
+            Answer: timedelta(hours=self.settings.idempotency_hours),
+            Delivery: webhooks.KEPT_FOR,
+        }
         while not self._closing.is_set():
             more = False
             with suppress(Unavailable):  # it is in the log, and there is a next time
-                more = await idempotency.expire(self.store, age)
+                more = any([await self.store.expire(kind, age) for kind, age in ages.items()])
             if not more:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._closing.wait(), TIDY_SECONDS)

@@ -8,7 +8,6 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Concatenate, ParamSpec, TypeVar
 
 import msgspec
@@ -16,7 +15,7 @@ from msgspec.structs import replace
 
 from regulars.errors import Refused, Reused
 from regulars.record import Answer
-from regulars.store import Book, Store, Tx
+from regulars.store import Book, Tx
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -75,16 +74,3 @@ def recall(tx: Tx, key: Key) -> Answer | None:
     if known is not None and known.digest != key.digest:
         raise Reused("This Idempotency-Key was used for another request. Choose a new one for each.")
     return known
-
-
-MOST_AT_ONCE = 500
-"""So many answers are deleted between two batches."""
-
-
-async def expire(store: Store, age: timedelta) -> bool:
-    """Delete answers that are older, some of each tenant; returns whether there may be more."""
-    before = store.clock() - age
-    counts = [
-        await store.expire(Answer, tenant_id, before, MOST_AT_ONCE) for tenant_id in (await store.tenants()).values()
-    ]
-    return MOST_AT_ONCE in counts

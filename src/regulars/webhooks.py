@@ -50,7 +50,8 @@ OUTAGE = 5
 MOST_WAITING = 100
 MOST_ENDPOINTS = 500
 MOST_KEPT = 1000
-"""How many attempts the log of an endpoint keeps."""
+"""How many attempts the log of an endpoint keeps, and for how long; those of a removed one as well."""
+KEPT_FOR = timedelta(days=30)
 ROTATION = timedelta(hours=24)
 """How long events are signed with the old secret as well."""
 SECRET_BYTES = 32

@@ -7,7 +7,7 @@ they changed in bulk, commits once, and then answers every caller (design §1).
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from regulars.errors import NotFound, Refused, Unavailable
@@ -321,9 +321,11 @@ class Store:
         To wait no longer, set it to False or cancel it."""
         return self._watch.newer(tenant_id, after, seconds)
 
-    async def expire(self, kind: type[Record], tenant_id: int, before: datetime, limit: int = 500) -> int:
-        """Delete the oldest records of a tenant that are of a time before; at most so many. Returns how many."""
-        return await self.backend.expire(kind, tenant_id, before, limit)
+    async def expire(self, kind: type[Record], age: timedelta, limit: int = 500) -> bool:
+        """Delete records that are older, the oldest first, at most so many of each tenant, which is how long the next
+        batch waits. Returns whether there may be more."""
+        before, tenants = self.clock() - age, (await self.tenants()).values()
+        return limit in [await self.backend.expire(kind, one, before, limit) for one in tenants]
 
     async def between(self, kind: type[R], tenant_id: int, first: int, last: int) -> list[R]:
         """The records whose ids are from `first` to `last`, ascending."""

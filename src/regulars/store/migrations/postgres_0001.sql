@@ -631,8 +631,8 @@ CREATE POLICY revision_known ON counters FOR SELECT USING (tenant_id = 0);
 GRANT SELECT, INSERT, UPDATE ON
     tenants, companies, employees, customer_groups, custom_columns, payment_terms,
     carriers, carrier_services, customers, changes, counters,
-    webhook_endpoints, webhook_progress, webhook_deliveries, leases TO regulars_app;
+    webhook_endpoints, webhook_progress, leases TO regulars_app;
 GRANT SELECT, INSERT, DELETE ON customer_terms, answers TO regulars_app;
-GRANT SELECT, INSERT, UPDATE, DELETE ON term_log TO regulars_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON term_log, webhook_deliveries TO regulars_app;
 GRANT SELECT, INSERT ON secrets TO regulars_app;
 GRANT SELECT ON schema_version TO regulars_app;
