@@ -17,7 +17,7 @@ from typing import Any
 
 from regulars import webhooks
 from regulars.app import App
-from regulars.errors import NotFound, Unavailable
+from regulars.errors import Unavailable
 from regulars.posting import TOTAL_SECONDS, Poster
 from regulars.record import Change, Endpoint, Lease, Progress
 from regulars.store import Actor, Plan, Store
@@ -167,6 +167,8 @@ class Round:
         self.last: list[Change] = []
         """The changes up to that one, as far as they are remembered."""
         self._looked = 0.0
+        self._news = True
+        """There may be changes that were not read."""
         self._woken = self._stopping = False
         self._pause: asyncio.Future[bool] | None = None
         self._task = asyncio.create_task(self._work())
@@ -175,7 +177,7 @@ class Round:
         """Have it look again at once."""
         self._woken = True
         if self._pause is not None:
-            wake(self._pause, True)
+            wake(self._pause, False)
 
     async def stop(self) -> None:
         self._stopping = True
@@ -207,7 +209,7 @@ class Round:
             if not self._woken:
                 after = self.newest if self.lease and self.idle else webhooks.NO_CHANGE
                 self._pause = self.store.newer(self.tenant_id, after, TICK_SECONDS if self.lease else LOOK_SECONDS)
-                await self._pause
+                self._news = await self._pause
                 self._pause = None
 
     async def _step(self) -> None:
@@ -215,7 +217,7 @@ class Round:
             await self._leave()
         elif await self._holding():
             await self._see_to_couriers()
-            if self.idle:
+            if self.idle and self._news:
                 await self._read()
             for courier in self.couriers.values():
                 courier.woken.set()
@@ -235,7 +237,8 @@ class Round:
             self.lease = None  # another process may have had it since
         if self.lease is not None and self.lease.until - now > RENEW:
             return True
-        found = await self._lease()
+        held = await self.store.between(Lease, self.tenant_id, webhooks.WEBHOOKS, webhooks.WEBHOOKS)
+        found = held[0] if held else None
         dead = found.holder if found and is_dead(found.holder, mine) else ""
         if found is None or found.holder in ("", mine, dead) or found.until <= now:
             found = await self.store.run(self.actor, webhooks.hold, mine, LEASE, dead)
@@ -245,16 +248,9 @@ class Round:
             return False
         if self.lease is None:
             await self._leave()  # what is known may be of before
-            self.newest = await webhooks.newest(self.store, self.tenant_id)
-            self.last = []
+            self.newest, self.last = await webhooks.newest(self.store, self.tenant_id), []
         self.lease = found
         return True
-
-    async def _lease(self) -> Lease | None:
-        try:
-            return await self.store.get(Lease, self.tenant_id, webhooks.WEBHOOKS)
-        except NotFound:
-            return None
 
     async def _read(self) -> None:
         """Read what was committed since; a part of it when that is much, and the rest at the next step."""
@@ -262,8 +258,9 @@ class Round:
         if changes:
             self.last = [*self.last, *changes][-MOST_REMEMBERED:]
             self.newest = changes[-1].id
-            if self.newest < newest:
-                self.wake()
+        self._news = self.newest < newest
+        if self._news:
+            self.wake()
 
     async def after(self, cursor: int) -> list[Change]:
         """Some changes after this one, ascending: from memory, or from the store when they are older."""
@@ -275,6 +272,12 @@ class Round:
             return self.last[start : start + READ_AT_ONCE]
         changes, _ = await self.store.feed(self.tenant_id, cursor, READ_AT_ONCE)
         return changes
+
+    async def change(self, number: int) -> Change:
+        place = number - self.newest - 1
+        return (
+            self.last[place] if -len(self.last) <= place < 0 else await self.store.get(Change, self.tenant_id, number)
+        )
 
     async def _see_to_couriers(self) -> None:
         """A courier for each endpoint that is on; from time to time see what others did to their progress."""
@@ -309,7 +312,6 @@ class Courier:
         """What was read since."""
         self.events = webhooks.waiting(progress)
         """All that waits: on disk, and read since."""
-        self.changes: dict[int, Change] = {}
         self.under_way: dict[int, asyncio.Task[None]] = {}
         self.woken = asyncio.Event()
         self.poster = Poster(round_.worker.app.settings.webhook_allow_private)
@@ -336,9 +338,6 @@ class Courier:
         events = webhooks.waiting(webhooks.joined(progress, self.taken))
         if events != self.events:
             self.events = events
-            self.changes = {
-                one.change_id: self.changes[one.change_id] for one in events if one.change_id in self.changes
-            }
             self.woken.set()
 
     async def _work(self) -> None:
@@ -369,7 +368,6 @@ class Courier:
         events = [one for one in self.taken.events if one.change_id > self.stored.cursor]
         if webhooks.wanted(self.endpoint, change):
             new = Waiting(change.id, change.customer_id)
-            self.changes[change.id] = change
             self.events.append(new)
             events.append(new)
         self.taken = Taken(change.id, tuple(events))
@@ -391,7 +389,7 @@ class Courier:
     async def _deliver(self, event: Waiting) -> None:
         """Send one event, and write down what came of it."""
         try:
-            change = self.changes.get(event.change_id) or await self._change(event.change_id)
+            change = await self.round.change(event.change_id)
             if not self._may_send:
                 return  # reading the change took long
             body = webhooks.payload(change)
@@ -407,11 +405,6 @@ class Courier:
         finally:
             del self.under_way[event.change_id]
             self.woken.set()
-
-    async def _change(self, change_id: int) -> Change:
-        change = await self.round.store.get(Change, self.round.tenant_id, change_id)
-        self.changes[change_id] = change
-        return change
 
     async def _settle(self, *outcomes: Outcome) -> None:
         """Write down how far it is; again and again while the store cannot take it."""
