@@ -65,7 +65,7 @@ async def command(
 
     async with opened(chosen) as app:
         number = await tenant_named(app.store, tenant)
-        more = [await hooks.newest(app.store, number)] if from_now_on else []
+        more = [await app.store.newest(number)] if from_now_on else []
         return await app.store.run(operator(number), both, *more)
 
 
@@ -252,7 +252,7 @@ async def forward(chosen: Settings, tenant: str | None, endpoint: Endpoint, plac
         number = await tenant_named(app.store, tenant)
         cursor = place[0]
         if cursor is None:
-            cursor = await hooks.newest(app.store, number)
+            cursor = await app.store.newest(number)
         while True:
             place[0] = cursor
             changes, _ = await app.store.feed(number, cursor)

@@ -13,6 +13,7 @@ import hmac
 import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -27,20 +28,7 @@ from regulars.record import Change, Customer, Delivery, Endpoint, Event, Lease, 
 from regulars.store import UNTRACKED, Store, Tx
 from regulars.wire import Reading, encode
 
-RETRIES = tuple(
-    timedelta(**one)
-    for one in (
-        {"seconds": 5},
-        {"minutes": 5},
-        {"minutes": 30},
-        {"hours": 2},
-        {"hours": 5},
-        {"hours": 10},
-        {"hours": 14},
-        {"hours": 20},
-        {"hours": 24},
-    )
-)
+RETRIES = tuple(timedelta(minutes=one) for one in (1 / 12, 5, 30, 120, 300, 600, 840, 1200, 1440))
 """After which time a failed event is tried again, attempt by attempt: three days in all."""
 JITTER = 0.1
 """Each of these times is up to so much shorter or longer, so that not all come at once."""
@@ -56,8 +44,6 @@ ROTATION = timedelta(hours=24)
 """How long events are signed with the old secret as well."""
 SECRET_BYTES = 32
 PREFIX = "whsec_"
-NO_CHANGE = 2**62
-"""After the last change there can be."""
 WEBHOOKS = 1
 """The number of the lease on a tenant's deliveries."""
 GONE = 410
@@ -89,9 +75,6 @@ NAMES: Mapping[str, Field] = {
 EMPTY: Mapping[str, Any] = {one.name: one.default for one in msgspec.structs.fields(Endpoint) if not one.required}
 RESEND: Mapping[str, Field] = {"changeids": bind(Field("Changes, by their ids.", "ChangeIDs"), "change_ids", Any)}
 MOST_RESENT = 100
-
-TOLD = {name: spec.member for name, spec in fields_of(Endpoint).items() if spec.member != name}
-"""What is told of an endpoint, by attribute."""
 
 _waiting = msgspec.json.Decoder(list[Waiting]).decode
 _altered = msgspec.json.Decoder(dict[str, int]).decode
@@ -129,7 +112,8 @@ def put(tx: Tx, before: Endpoint, after: Endpoint) -> Endpoint:
     if not names:
         return before
     version = before.version + 1
-    altered = _altered(before.altered) | {TOLD[name]: version for name in names if name in TOLD}
+    members = {**members_of(Endpoint), "secret": "Secret"}
+    altered = _altered(before.altered) | {members[name]: version for name in names if name in members}
     return tx.put(replace(after, version=version, altered=encode(altered).decode()))
 
 
@@ -467,13 +451,14 @@ def release(tx: Tx, holder: str) -> None:
 # ---- as they are read
 
 
+@cache
+def members_of(kind: type[Record]) -> Mapping[str, str]:
+    """The members of a kind of record that a door may show, by attribute: those that have a name, but no secret."""
+    return {name: spec.member for name, spec in fields_of(kind).items() if spec.member != name and name != "secret"}
+
+
 def public(record: Record) -> dict[str, Any]:
-    """The members of a record that a door may show."""
-    return {
-        spec.member: getattr(record, name)
-        for name, spec in fields_of(type(record)).items()
-        if spec.member != name and name != "secret"
-    }
+    return {member: getattr(record, name) for name, member in members_of(type(record)).items()}
 
 
 def told(progress: Progress) -> dict[str, Any]:
@@ -488,9 +473,3 @@ async def standing(store: Store, tenant_id: int) -> list[tuple[Endpoint, Progres
         return []
     found = {one.id: one for one in await store.between(Progress, tenant_id, endpoints[0].id, endpoints[-1].id)}
     return [(one, found[one.id]) for one in endpoints if one.id in found]
-
-
-async def newest(store: Store, tenant_id: int) -> int:
-    """The number of a tenant's last change."""
-    _, number = await store.feed(tenant_id, NO_CHANGE, 1)
-    return number

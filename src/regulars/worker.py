@@ -18,9 +18,10 @@ from typing import Any
 from regulars import webhooks
 from regulars.app import App
 from regulars.errors import Unavailable
+from regulars.fields import INT64
 from regulars.posting import TOTAL_SECONDS, Poster
 from regulars.record import Change, Endpoint, Lease, Progress
-from regulars.store import Actor, Plan, Store
+from regulars.store import Actor, Book, Plan, Store
 from regulars.store.watch import wake
 from regulars.webhooks import Outcome, Taken, Waiting
 
@@ -93,10 +94,9 @@ class Worker:
         self.holder = new_holder()
         self._rounds: dict[int, Round] = {}
         self._task: asyncio.Task[None] | None = None
-        self._stopping = False
-        self._woken = asyncio.Event()
+        self._stopping = asyncio.Event()
         self._revision = -1
-        """As of when the endpoints are known; -1: a commit of this process may have changed them."""
+        """Up to which change of reference records others are known to have endpoints."""
 
     def start(self) -> None:
         _here.add(self.holder)
@@ -108,47 +108,39 @@ class Worker:
         if self._task is None:
             return
         self.store.watchers.remove(self.watch)
-        self._stopping = True  # a step is not broken off: it may be reading from the store
-        self._woken.set()
+        self._stopping.set()  # a look is not broken off: it may be reading from the store
         await self._task
         await asyncio.gather(*(one.stop() for one in self._rounds.values()))
         _here.discard(self.holder)
 
     def watch(self, plan: Plan) -> None:
         """See what a batch of this process wrote."""
-        if plan.reference:
-            self._revision = -1
-            self._woken.set()
+        for tenant_id in plan.reference:
+            if tenant_id in self._rounds or Endpoint in plan.inserts:
+                self._see_to(tenant_id)
         for one in plan.updates.get(Progress, ()):
             if isinstance(one, Progress) and (found := self._rounds.get(one.tenant_id)) and one.id in found.couriers:
                 found.couriers[one.id].told(one)
 
     async def _work(self) -> None:
-        while not self._stopping:
-            self._woken.clear()
+        while not self._stopping.is_set():
             with survived():
                 await self._look()
-            if not self._stopping:
-                await waited(self._woken, LOOK_SECONDS)
+            await waited(self._stopping, LOOK_SECONDS)
 
     async def _look(self) -> None:
-        """When something was changed, see which tenants have endpoints to be told of something."""
-        before, revision = self._revision, await self.store.refresh()
-        if revision == before:
-            return
-        self._revision = revision
-        try:
+        """See whether others gave a tenant its first endpoint, or changed one."""
+        revision = await self.store.refresh()
+        if revision != self._revision:
             for tenant_id in await self.store.having(Endpoint):
-                book = await self.store.book(tenant_id)
-                endpoints = {one.id: one for one in webhooks.present(book.all(Endpoint)) if one.enabled}
-                if endpoints and tenant_id not in self._rounds:
-                    self._rounds[tenant_id] = Round(self, tenant_id)
-                if tenant_id in self._rounds:
-                    self._rounds[tenant_id].endpoints = endpoints
-                    self._rounds[tenant_id].wake()
-        except BaseException:
-            self._revision = -1
-            raise
+                self._see_to(tenant_id)
+            self._revision = revision
+
+    def _see_to(self, tenant_id: int) -> None:
+        if tenant_id in self._rounds:
+            self._rounds[tenant_id].wake()
+        else:
+            self._rounds[tenant_id] = Round(self, tenant_id)
 
 
 class Round:
@@ -167,6 +159,7 @@ class Round:
         self.last: list[Change] = []
         """The changes up to that one, as far as they are remembered."""
         self._looked = 0.0
+        self._book: Book | None = None
         self._news = True
         """There may be changes that were not read."""
         self._woken = self._stopping = False
@@ -207,20 +200,34 @@ class Round:
             with survived():
                 await self._step()
             if not self._woken:
-                after = self.newest if self.lease and self.idle else webhooks.NO_CHANGE
+                after = self.newest if self.lease and self.idle else INT64
                 self._pause = self.store.newer(self.tenant_id, after, TICK_SECONDS if self.lease else LOOK_SECONDS)
                 self._news = await self._pause
                 self._pause = None
 
     async def _step(self) -> None:
+        await self._look()
         if not self.endpoints:
             await self._leave()
         elif await self._holding():
-            await self._see_to_couriers()
+            changes, newest = list[Change](), 0
             if self.idle and self._news:
-                await self._read()
+                changes, newest = await self.store.feed(self.tenant_id, self.newest, MOST_REMEMBERED)
+            await self._see_to_couriers()  # as endpoints were when the last of these changes was made, or later
+            self.last = [*self.last, *changes][-MOST_REMEMBERED:]
+            self.newest = changes[-1].id if changes else self.newest
+            self._news = self.newest < newest
+            if self._news:
+                self.wake()
             for courier in self.couriers.values():
                 courier.woken.set()
+
+    async def _look(self) -> None:
+        """See which endpoints are on."""
+        book = await self.store.book(self.tenant_id)
+        if book is not self._book:
+            self._book = book
+            self.endpoints = {one.id: one for one in webhooks.present(book.all(Endpoint)) if one.enabled}
 
     async def _leave(self) -> None:
         """Nobody is to be told of anything, or somebody else does it."""
@@ -248,19 +255,9 @@ class Round:
             return False
         if self.lease is None:
             await self._leave()  # what is known may be of before
-            self.newest, self.last = await webhooks.newest(self.store, self.tenant_id), []
+            self.newest, self.last = await self.store.newest(self.tenant_id), []
         self.lease = found
         return True
-
-    async def _read(self) -> None:
-        """Read what was committed since; a part of it when that is much, and the rest at the next step."""
-        changes, newest = await self.store.feed(self.tenant_id, self.newest, MOST_REMEMBERED)
-        if changes:
-            self.last = [*self.last, *changes][-MOST_REMEMBERED:]
-            self.newest = changes[-1].id
-        self._news = self.newest < newest
-        if self._news:
-            self.wake()
 
     async def after(self, cursor: int) -> list[Change]:
         """Some changes after this one, ascending: from memory, or from the store when they are older."""
@@ -281,6 +278,7 @@ class Round:
 
     async def _see_to_couriers(self) -> None:
         """A courier for each endpoint that is on; from time to time see what others did to their progress."""
+        await self._look()
         for number, courier in [*self.couriers.items()]:
             endpoint = self.endpoints.get(number)
             if endpoint is not None and endpoint.url == courier.endpoint.url:

@@ -381,12 +381,9 @@ def change() -> Schema:
 def public(record: type[Record]) -> dict[str, Schema]:
     """The members of a record of our own, as `webhooks.public` gives them."""
     moment = {"type": "string", "format": "date-time"}
-    found = {}
-    for name, spec in fields_of(record).items():
-        if spec.member != name and name != "secret":
-            kind = {"anyOf": [moment, NULL]} if spec.type == datetime | None else moment
-            found[spec.member] = kind if spec.type in (datetime, datetime | None) else out_schema(spec.type)
-    return found
+    kinds: dict[Any, Schema] = {datetime: moment, datetime | None: {"anyOf": [moment, NULL]}}
+    specs = [fields_of(record)[name] for name in webhooks.members_of(record)]
+    return {spec.member: kinds.get(spec.type) or out_schema(spec.type) for spec in specs}
 
 
 def page(item: Schema) -> Schema:

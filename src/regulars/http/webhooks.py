@@ -26,7 +26,7 @@ async def get_endpoint(app: App, request: Request) -> Response:
 
 async def post_endpoint(app: App, request: Request) -> Response:
     reading, allowed = read(request, webhooks.read), app.settings.webhook_allow_private
-    newest = await webhooks.newest(app.store, caller(request).tenant_id)
+    newest = await app.store.newest(caller(request).tenant_id)
     return await write(
         app, request, with_secret(reading), webhooks.add, reading, webhooks.new_secret(), allowed, newest
     )

@@ -304,7 +304,7 @@ class Store:
     ) -> list[Change]:
         """The newest changes whose attributes are as in `conditions`, newest first. Not found are those before `since`,
         and those before the newest `MOST_SEARCHED`; raises `Refused` when `since` is before these."""
-        _, newest = await self.feed(tenant_id, 2**62, 1)
+        newest = await self.newest(tenant_id)
         after, moment = max(0, newest - MOST_SEARCHED), since or EPOCH
         if after and since and (first := await self.get(Change, tenant_id, after)).at >= since:
             why = f"Expected a moment after {first.at:%Y-%m-%dT%H:%M:%SZ}: {MOST_SEARCHED:,} changes were made since."
@@ -315,6 +315,10 @@ class Store:
         """The tenant's changes whose ids are more than `after`, ascending, and the id of the newest there is. Ids have
         no gaps and follow the order of commits, so whoever goes on after the last one it got misses none."""
         return await self.backend.read_feed(tenant_id, after, limit)
+
+    async def newest(self, tenant_id: int) -> int:
+        """The id of the tenant's last change; 0 when there is none."""
+        return (await self.backend.newest_changes([tenant_id])).get(tenant_id) or 0
 
     def newer(self, tenant_id: int, after: int, seconds: float) -> "asyncio.Future[bool]":
         """True as soon as the tenant has a change after this one, whichever process made it; False when the time is up.
