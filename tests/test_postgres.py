@@ -488,7 +488,13 @@ def test_whoever_goes_away_amid_a_read_leaves_no_transaction_open(url: str) -> N
                     await asyncio.sleep(0)
                 reading.cancel()
                 await asyncio.gather(reading, return_exceptions=True)
-            left = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'"
-            assert rows(url, left) == [(0,)]
+
+            async def none_open() -> bool:  # nor that of the search terms' filing, which goes on beside
+                left = (
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'"
+                )
+                return rows(url, left) == [(0,)]
+
+            await until(none_open)
 
     run(work)
