@@ -45,8 +45,21 @@ RULES = (
 )
 
 
+ITEM_RULES = (
+    # what an item of an atomic batch must have depends on its Action, its Key and the customers that there are
+    (r"\w+", "Expected a value: it "),
+    (r"Version", "Expected none, as there is no such customer yet"),
+    (r"Version", "Expected the version that the customer is at"),
+    (r"ID|SourceId|Email", "Expected none for a new customer"),
+    (r"ID|SourceId|Email", "Expected one that "),
+    (r"ID|SourceId|Email", "Could not find or load record"),
+)
+
+
 def is_rule(member: str, why: str) -> bool:
-    return any(re.fullmatch(pattern, member) and why.startswith(begin) for pattern, begin in RULES)
+    rest = re.sub(rf"^Items{ITEM}\.", "", member)
+    rules = RULES if rest == member else (*RULES, *ITEM_RULES)
+    return any(re.fullmatch(pattern, rest) and why.startswith(begin) for pattern, begin in rules)
 
 
 def refuses_items(response: Any) -> bool:

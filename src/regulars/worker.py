@@ -272,9 +272,9 @@ class Round:
 
     async def change(self, number: int) -> Change:
         place = number - self.newest - 1
-        return (
-            self.last[place] if -len(self.last) <= place < 0 else await self.store.get(Change, self.tenant_id, number)
-        )
+        if -len(self.last) <= place < 0:
+            return self.last[place]
+        return await self.store.get(Change, self.tenant_id, number)
 
     async def _see_to_couriers(self) -> None:
         """A courier for each endpoint that is on; from time to time see what others did to their progress."""
