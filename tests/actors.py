@@ -202,9 +202,14 @@ class Reader:
     def url(self) -> str:
         return f"{self.roll.choice(self.place.sites)}/api/v1/changes"
 
-    @property
-    def items(self) -> list[Item]:
-        return [one for page in self.pages for one in page.items]
+    def take(self, page: Page, cursor: str) -> None:
+        """Note what was told. Fail if it does not go on where the reader was."""
+        last = int(self.cursor.partition("-")[2])
+        numbers = [one["ID"] for one in page.items]
+        assert numbers == list(range(last + 1, last + 1 + len(numbers))), f"after {last} came {numbers}"
+        assert cursor == f"1-{last + len(numbers)}"
+        self.pages.append(page)
+        self.cursor = cursor
 
     async def pull(self, wait: int = 0) -> None:
         limit, start = self.roll.randint(1, 20), time.monotonic()
@@ -212,8 +217,7 @@ class Reader:
         answer = await self.http.get(self.url, params=query, headers=self.headers)
         assert answer.status_code == 200, answer.text
         body = answer.json()
-        self.pages.append(Page(start, time.monotonic(), body["Items"], not body["More"]))
-        self.cursor = body["Cursor"]
+        self.take(Page(start, time.monotonic(), body["Items"], not body["More"]), body["Cursor"])
         self.seen.items += body["Items"]
 
     async def in_pages(self) -> None:
@@ -236,8 +240,8 @@ class Reader:
                 assert answer.status_code == 200, await answer.aread()
                 async with aclosing(changes_in(answer.aiter_lines())) as events:
                     async for cursor, item in events:
-                        self.pages.append(Page(0.0, time.monotonic(), [item], False))
-                        self.cursor, count = cursor, count - 1
+                        self.take(Page(0.0, time.monotonic(), [item], False), cursor)
+                        count -= 1
                         if not count or cursor == self.end:
                             break
 

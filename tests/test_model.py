@@ -203,7 +203,9 @@ def once(calls: Sequence[Call]) -> list[Call]:
         early = [call for call in some if call.status == 409 and "conflicts" not in call.answer]
         other = [call for call in some if call.status == 422]
         assert all(call.body != some[0].body and "Fax" in call.body for call in other), other
-        [first] = [call for call in some if call not in early and call not in other and not call.replayed]
+        firsts = [call for call in some if call not in early and call not in other and not call.replayed]
+        assert len(firsts) == 1, f"done {len(firsts)} times: {firsts}"
+        first = firsts[0]
         again = [call for call in some if call.replayed]
         for call in again:
             assert (call.status, call.answer, call.version) == (first.status, first.answer, first.version), call
