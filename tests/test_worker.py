@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 import postgres
 import pytest
-from clients import CAS, PUT, Clients, check
+from clients import CAS, LONGEST_SECONDS, PUT, Clients, check
 from conftest import BOTH, Running, new_store, running
 from processes import ROUNDS, Process, make_book, rows
 from receiver import Received, Receiver
@@ -173,13 +173,14 @@ class Sender:
 
     def __init__(self, url: str, nodes: Sequence[Process], receiver: Receiver) -> None:
         self.url, self.nodes = url, nodes
-        self._left = 0
+        self._came = self._hold_at = 0
         self._held, self._killed = threading.Event(), threading.Event()
         receiver.script = self._receive
 
     def _receive(self, _: Received) -> str:
-        self._left -= 1
-        if self._left == 0:
+        self._came += 1
+        if 0 < self._hold_at <= self._came:
+            self._hold_at = 0
             self._held.set()
             assert self._killed.wait(30), "it was not killed"
         return "ok"
@@ -190,7 +191,7 @@ class Sender:
         while not gone:
             self._held.clear()
             self._killed.clear()
-            self._left = after
+            self._hold_at = self._came + after
             assert self._held.wait(30), "nothing is sent"
             [(holder,)] = rows(self.url, "SELECT holder FROM leases")
             gone = [node for node in self.nodes if str(node.popen.pid) in holder.split(" ")]
@@ -244,5 +245,5 @@ def test_kill_9_loses_no_event_and_no_customer_goes_back(kind: str, tmp_path: Pa
         asyncio.run(whole())
         changed = {one.number for one in check(url, clients.calls).values()}
         for name in hooks:
-            receiver.wait(lambda name=name: told(receiver.on(name), changed), 60)
+            receiver.wait(lambda name=name: told(receiver.on(name), changed), LONGEST_SECONDS)
             assert in_order(receiver.on(name)) <= kills * worker.AT_ONCE
