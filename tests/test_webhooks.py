@@ -189,6 +189,16 @@ def test_a_new_address_is_used_at_once(api: Api, receiver: Receiver, hook: Any) 
     assert len(receiver.on("script")) == 1
 
 
+def test_a_new_address_is_tried_at_once_whatever_the_old_one_said(api: Api, receiver: Receiver) -> None:
+    hook = add(api, URL=receiver.url("busy"))
+    customer = api.new()
+    logged(api, receiver, hook["ID"], 1, "failed")
+    assert eventually(lambda: shown(api, hook["ID"])["PausedUntil"])
+    change(api, hook["ID"], URL=receiver.url("ok/instead"))
+    assert [one.data["CustomerID"] for one in receiver.wait_for(1, "ok/instead")] == [customer]
+    api.call("DELETE", f"{PATH}/{hook['ID']}")
+
+
 # ---- secrets
 
 

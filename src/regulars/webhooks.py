@@ -154,13 +154,15 @@ def add(tx: Tx, reading: Reading, secret: str, allow_private: bool, cursor: int)
 def change(
     tx: Tx, endpoint_id: int, reading: Reading, allow_private: bool, expect: Collection[int] | None = None
 ) -> Endpoint:
-    """Change an endpoint; one that is turned on goes on where it stopped, and what failed is tried at once. Raises
-    `NotFound`, `Conflict`, `Unconditional`, `Refused`."""
+    """Change an endpoint; one that is turned on, or gets another URL, goes on where it stopped, and what failed is tried
+    at once. Raises `NotFound`, `Conflict`, `Unconditional`, `Refused`."""
     tx.next_id(WRITES)
     before = current(tx, endpoint_id, expect)
     after = checked(replace(before, **reading.values), reading, allow_private)
-    if after.enabled and not before.enabled:
+    turned_on = after.enabled and not before.enabled
+    if turned_on:
         after = replace(after, disabled_because="")
+    if turned_on or after.url != before.url:
         progress = tx.get(Progress, endpoint_id)
         anew = [Waiting(one.change_id, one.customer_id) for one in waiting(progress)]
         tx.put(replace(progress, waiting=written(anew), failures=0, paused_until=None))

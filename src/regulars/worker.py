@@ -405,7 +405,7 @@ class Courier:
             self.woken.set()
 
     async def _settle(self, *outcomes: Outcome) -> None:
-        """Write down how far it is; again and again while the store cannot take it."""
+        """Write down how far it is and what came of events; again and again while the store cannot take it."""
         round_, number = self.round, self.endpoint.id
         while True:
             try:
@@ -414,6 +414,8 @@ class Courier:
                 )
                 break
             except Unavailable as error:
+                if self._stopping and not outcomes:
+                    return  # how far it is will be found out again
                 await asyncio.sleep(error.retry_after)
         if found is None:
             round_.lease = None
