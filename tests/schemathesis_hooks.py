@@ -21,6 +21,7 @@ RULES = (
     (r"CompanyId", "Expected a company that allows shipping unpaid orders"),  # depends on what the customer is set to
     (r"AccountManager[123]Id", "Expected the id of an employee"),  # employees are the tenant's
     (r"CarrierId", "Expected the id of a carrier: "),  # carriers are the tenant's
+    (r"CreditTerm", "Expected the id of a payment term: "),  # payment terms are the tenant's
     (r"Carrier(Method)?Id", "Expected the id of a shipping service of the carrier: "),  # so are their services
     (r"TaxID", "Expected TaxExempt to be on"),  # TaxExempt may have been turned on earlier
     (r"TaxExempt", "Expected to stay on while there is a TaxID"),  # TaxID may have been set earlier
@@ -33,6 +34,7 @@ RULES = (
     (rf"CustomColumns{ITEM}\.ColumnName", "Expected one of "),  # columns are the tenant's
     (rf"CustomColumns{ITEM}\.ColumnName", "Expected each column once"),  # unique by one member of the items
     (rf"CustomColumns{ITEM}\.Value", ""),  # types are the tenant's
+    (r"(?s)CustomColumns\..*", ""),  # the same, where columns are members
     (r"CustomersIDs", "Expected ids of customers, got unknown "),
     (r"URL", "Expected a public address"),  # of addresses in numbers
     (r"URL", "Expected at most "),  # counts the endpoints that there are
