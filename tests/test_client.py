@@ -27,7 +27,8 @@ from msgspec.structs import replace
 
 from regulars import cli, wire
 from regulars.app import App
-from regulars.client import AsyncClient, Client, CustomerDetails, ListedCustomer, Operations
+from regulars.client import AsyncClient, Client, CustomerDetails, ListedCustomer
+from regulars.client.operations import Operations
 from regulars.errors import (
     Conflict,
     Denied,

@@ -165,7 +165,11 @@ def test_what_is_read_is_as_described(caller: Api, route: Route) -> None:
         assert answer.status_code == 200, answer.text
         conforms(route, answer)
         assert caller.client.head(route.path.replace("{id}", "1"), params=chosen).status_code == 200
-        assert ("ETag" in answer.headers) == ("304" in described(route)["responses"]) == (route.name not in ("ReadFeed", "ListCustomers"))
+        assert (
+            ("ETag" in answer.headers)
+            == ("304" in described(route)["responses"])
+            == (route.name not in ("ReadFeed", "ListCustomers"))
+        )
         if route.conditional:
             known = {"If-None-Match": f'"1234", {answer.headers["ETag"]}'}
             again = caller.client.get(route.path.replace("{id}", "1"), params=chosen, headers=known)

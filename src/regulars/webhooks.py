@@ -154,8 +154,8 @@ def add(tx: Tx, reading: Reading, secret: str, allow_private: bool, cursor: int)
 def change(
     tx: Tx, endpoint_id: int, reading: Reading, allow_private: bool, expect: Collection[int] | None = None
 ) -> Endpoint:
-    """Change an endpoint; one that is turned on, or gets another URL, goes on where it stopped, and what failed is tried
-    at once. Raises `NotFound`, `Conflict`, `Unconditional`, `Refused`."""
+    """Change an endpoint; one that is turned on, or gets another URL, goes on where it stopped, and what failed is
+    tried at once. Raises `NotFound`, `Conflict`, `Unconditional`, `Refused`."""
     tx.next_id(WRITES)
     before = current(tx, endpoint_id, expect)
     after = checked(replace(before, **reading.values), reading, allow_private)

@@ -67,8 +67,8 @@ class Route:
 
     @property
     def conditional(self) -> bool:
-        """Its answer has an ETag, so that `If-None-Match` may have it left out. The feed has cursors instead, and a page
-        of a search moves with each of many customers."""
+        """Its answer has an ETag, so that `If-None-Match` may have it left out. The feed has cursors instead, and a
+        page of a search moves with each of many customers."""
         return self.method == "GET" and self.public and self.answer not in ("feed", "page")
 
     @property
