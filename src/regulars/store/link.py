@@ -33,6 +33,13 @@ SETTINGS = {"connect_timeout": 5.0, "statement_timeout": 30.0, "pool_size": 8, "
 FIRST_WAIT, LONGEST_WAIT = 0.05, 2.0
 """Seconds until a server that could not be reached is asked again; they double."""
 MIGRATION_TRIES = 20
+MADE_MEANWHILE = (
+    asyncpg.UniqueViolationError,
+    asyncpg.DuplicateObjectError,
+    asyncpg.DuplicateTableError,
+    asyncpg.InternalServerError,
+)
+"""By which the server says that somebody else made the same role or table just now, `IF NOT EXISTS` or not."""
 LEAST_VERSION = 150_000
 
 AWAY = "The store cannot be reached or written now. Try again in a moment."
@@ -199,8 +206,8 @@ async def migrate(url: str) -> list[int]:
             for _ in range(MIGRATION_TRIES - 1):
                 try:
                     return await _migrate(connection, url)
-                except (asyncpg.UniqueViolationError, asyncpg.DuplicateObjectError, asyncpg.InternalServerError):
-                    await asyncio.sleep(random.uniform(0, 0.1))  # somebody made the same role or table just now
+                except MADE_MEANWHILE:
+                    await asyncio.sleep(random.uniform(0, 0.1))
             return await _migrate(connection, url)
         finally:
             connection.terminate()
