@@ -132,7 +132,8 @@ def test_a_name_that_stands_for_a_private_address_is_not_called(host: str) -> No
 
 
 def test_who_asks_for_a_name_while_it_is_looked_up_waits_for_that(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name server that does not answer occupies one thread for each receiver, not one for each event."""
+    """A name server that does not answer occupies one thread for each receiver, not one for each event; and who asks
+    for another name gets the addresses of that."""
     asked, answered, real = list[str](), threading.Event(), socket.getaddrinfo
 
     def slow(host: str, *args: Any, **kwargs: Any) -> Any:
@@ -146,6 +147,8 @@ def test_who_asks_for_a_name_while_it_is_looked_up_waits_for_that(monkeypatch: p
         posts = [asyncio.create_task(poster.post(url, {}, b"{}")) for _ in range(5)]
         while not asked:
             await asyncio.sleep(0.01)
+        async with asyncio.timeout(5):
+            assert (await poster.post(url.replace("localhost", "127.0.0.1"), {}, b"{}")).status == 204
         posts[0].cancel()
         await asyncio.wait(posts[:1])
         answered.set()

@@ -475,7 +475,7 @@ def test_the_log_keeps_the_last_attempts(node: Running, api: Api, receiver: Rece
     hook = add(api, URL=receiver.url("ok"), Enabled=False)
     change_id = api.changes(api.new())[0].id
     event = webhooks.Waiting(change_id, 1)
-    outcome = webhooks.Outcome(event, node.clock(), posting.Answer(200, ""))
+    outcome = webhooks.Outcome(event, hook["URL"], node.clock(), posting.Answer(200, ""))
 
     def attempt(tx: Tx) -> None:
         _, progress = webhooks.after(tx, tx.get(Endpoint, hook["ID"]), tx.get(Progress, hook["ID"]), outcome)

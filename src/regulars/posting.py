@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cache
+from functools import cache, partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from ssl import SSLContext
 from typing import cast
@@ -146,12 +146,12 @@ class Poster:
     def __init__(self, allow_private: bool, certificates: SSLContext | None = None) -> None:
         self.allow_private = allow_private
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=2, keepalive_expiry=5.0)
-        self._looking: asyncio.Future[list[Address]] | None = None
+        self._looking: dict[tuple[str, int], asyncio.Future[list[Address]]] = {}
         self._transport = httpx2.AsyncHTTPTransport(verify=certificates or trusted(), trust_env=False, limits=limits)
 
     async def close(self) -> None:
-        if self._looking is not None:
-            self._looking.cancel()
+        for looking in self._looking.values():
+            looking.cancel()
         await self._transport.aclose()
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
@@ -182,10 +182,16 @@ class Poster:
     async def _resolve(self, host: str, port: int) -> list[Address]:
         """The addresses of the receiver. Who asks while a look-up is under way waits for that one: it holds a thread,
         and may do so for long after nobody waits any more."""
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.ensure_future(resolve(host, port))
-            self._looking.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return await asyncio.shield(self._looking)
+        looking = self._looking.get((host, port))
+        if looking is None:
+            looking = self._looking[host, port] = asyncio.ensure_future(resolve(host, port))
+            looking.add_done_callback(partial(self._looked_up, (host, port)))
+        return await asyncio.shield(looking)
+
+    def _looked_up(self, place: tuple[str, int], done: "asyncio.Future[list[Address]]") -> None:
+        del self._looking[place]
+        if not done.cancelled():
+            done.exception()  # it is known, though nobody may wait any more
 
     async def _send(
         self, url: httpx2.URL, host: str, address: Address, headers: Mapping[str, str], body: bytes

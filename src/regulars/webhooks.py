@@ -296,9 +296,10 @@ class Taken(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What came of an attempt to deliver an event; `luck`, from 0 to 1, is what the jitter is made of."""
+    """What came of an attempt to deliver an event to `url`; `luck`, from 0 to 1, is what the jitter is made of."""
 
     event: Waiting
+    url: str
     at: datetime
     answer: Answer
     luck: float = 0.5
@@ -376,6 +377,9 @@ def after(tx: Tx, endpoint: Endpoint, progress: Progress, outcome: Outcome) -> t
         if progress.failures >= OUTAGE:
             others = [replace(one, due=0.0) for one in others]
         progress = replace(progress, failures=0, succeeded_on=outcome.at, paused_until=None)
+    elif outcome.url != endpoint.url:  # what a former receiver says is nothing to the one that there is now
+        said, next_on = "failed", outcome.at
+        others.append(Waiting(outcome.event.change_id, outcome.event.customer_id))
     else:
         said = "failed"
         progress = replace(progress, failures=progress.failures + 1)

@@ -390,11 +390,11 @@ class Courier:
             change = await self.round.change(event.change_id)
             if not self._may_send:
                 return  # reading the change took long
-            body = webhooks.payload(change)
-            message = webhooks.message_id(self.endpoint, change.id)
-            headers = webhooks.signing(self.endpoint, message, body, self.round.now)
-            answer = await self.poster.post(self.endpoint.url, headers, body)
-            await self._settle(Outcome(event, self.round.now, answer, self.round.worker.luck()))
+            body, endpoint = webhooks.payload(change), self.endpoint
+            message = webhooks.message_id(endpoint, change.id)
+            headers = webhooks.signing(endpoint, message, body, self.round.now)
+            answer = await self.poster.post(endpoint.url, headers, body)
+            await self._settle(Outcome(event, endpoint.url, self.round.now, answer, self.round.worker.luck()))
         except Unavailable as error:
             await asyncio.sleep(error.retry_after)
         except Exception:

@@ -331,8 +331,8 @@ class Postgres:
             if mark == self._begun[tenant]:
                 made = plan.made_in(tenant)
                 self._marks[tenant] = Mark(mark.changes + made, mark.reference + (tenant in plan.reference))
-        if plan.terms:
-            self._filing.logged({tenant for tenant, *_ in plan.terms})
+        if updated := plan.updates.get(Customer):
+            self._filing.logged({one.tenant_id for one in updated})  # type: ignore[attr-defined]
         for records in (plan.updates.get(Customer, ()), plan.inserts.get(Customer, ())):
             keep(self._at_hand, (one for one in records if (one.tenant_id, one.id) not in found.lost))  # type: ignore[attr-defined]
 
