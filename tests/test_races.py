@@ -146,6 +146,26 @@ def test_only_those_that_lost_are_run_again(url: str) -> None:
     asyncio.run(check_filed(url))
 
 
+def test_what_was_at_hand_is_not_trusted_after_a_new_connection_amid_a_batch(url: str) -> None:
+    """Then it is not known any more up to where the feed was looked through."""
+
+    async def work() -> None:
+        async with two(url, 2) as (fast, slow):
+            node = slow.backend
+            assert isinstance(node, Stopping)
+            await slow.run(ACTOR, set_phone, 2, "known", [])
+            written = asyncio.ensure_future(slow.run(ACTOR, set_phone, 1, "slow", []))
+            async with slow.stopped_at("commit"):
+                await fast.run(ACTOR, set_phone, 2, "fast", [])
+                await (await node.link.connect()).close()
+            assert (await written).version == 2
+            await fast.run(ACTOR, set_phone, 1, "fast", [])
+            assert (await slow.run(ACTOR, look, 1)).phone1 == "fast"
+
+    run(work)
+    check_feed(url)
+
+
 def test_what_others_commit_while_the_statement_waits_for_them_is_seen(url: str) -> None:
     """The statement began before the other node committed, so all but the locked rows looks to it as it was."""
 
