@@ -40,7 +40,10 @@ class Server(embedded.Server):
 
     @property
     def runs(self) -> bool:
-        return (self.data / "postmaster.pid").exists() and alive(self.pid)
+        try:
+            return alive(self.pid)
+        except (FileNotFoundError, IndexError):  # it has ended, maybe just now
+            return False
 
     def kill(self) -> None:
         """End it with all its processes as the system does when memory runs out: none can do anything about it."""
