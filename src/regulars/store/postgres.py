@@ -233,8 +233,9 @@ class Postgres:
     async def _look_around(self, known: Mapping[int, Mark]) -> dict[int, Mark]:
         """Forget those customers at hand that others changed since the marks, and all of a tenant that has none, as
         after a new connection amid a batch; returns the new marks."""
-        for key in [key for key in self._at_hand if known.get(key[0]) == NEVER]:
-            del self._at_hand[key]
+        if NEVER in known.values():
+            for key in [key for key in self._at_hand if known.get(key[0]) == NEVER]:
+                del self._at_hand[key]
         news = await self._news(known)
         counters = {(tenant, name): value for tenant, name, value, _ in news if name}
         if len(counters) < 2 * len(known):  # a tenant's first batch
